@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The back end on a native OpenCL library: programs, kernels and launches.
+ *
+ * Programs arrive as binaries only; this process never compiles. One binary serves all devices of
+ * the library, except for the 8 bytes in its header by which PoCL recognises a device; and PoCL
+ * aborts when one program object is built twice, so each device gets a program object of its own.
+ *
+ * Completion: an inline device has finished when clEnqueueNDRangeKernel returns. For the others an
+ * event calls back on the library's thread, which passes the outcome on and does nothing else.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/opencl_internal.h"
+#include "transport/protocol.h"
+#include "transport/wake.h"
+
+#define POCL_ID_OFFSET 8
+
+struct arax_device_program {
+	cl_program program;
+};
+
+struct arax_device_kernel {
+	cl_kernel kernel;
+};
+
+static const struct arax_target *find_target(const struct arax_device *dev,
+					     const struct arax_result *result)
+{
+	for (uint32_t i = 0; i < result->ntargets; i++) {
+		if (!strcmp(result->targets[i].device, dev->name))
+			return &result->targets[i];
+	}
+	return NULL;
+}
+
+/* The binary as this device wants it; to be freed. */
+static unsigned char *binary_for(const struct arax_result *result, const struct arax_target *target)
+{
+	unsigned char *binary = malloc(result->binary_size);
+	if (!binary)
+		return NULL;
+	memcpy(binary, result->binary, result->binary_size);
+	memcpy(binary + POCL_ID_OFFSET, &target->id, sizeof(target->id));
+	return binary;
+}
+
+static cl_int build(const struct opencl_device *device, const unsigned char *binary, size_t size,
+		    cl_program *program)
+{
+	const cl_icd_dispatch *cl = device->opencl->cl;
+	cl_int err, status = 0;
+	*program = cl->clCreateProgramWithBinary(device->opencl->context, 1, &device->id, &size,
+						 &binary, &status, &err);
+	if (err || status) {
+		if (!err)
+			cl->clReleaseProgram(*program);
+		return err ? err : status;
+	}
+	err = cl->clBuildProgram(*program, 1, &device->id, "", NULL, NULL);
+	if (err)
+		cl->clReleaseProgram(*program);
+	return err;
+}
+
+int opencl_program_load(struct arax_device *dev, const struct arax_result *result,
+			struct arax_device_program **out)
+{
+	const struct arax_target *target = find_target(dev, result);
+	if (!target || !result->binary || result->binary_size < POCL_ID_OFFSET + sizeof(target->id))
+		return CL_INVALID_BINARY;
+	struct arax_device_program *program = calloc(1, sizeof(*program));
+	unsigned char *binary = binary_for(result, target);
+	int err = CL_OUT_OF_HOST_MEMORY;
+	if (program && binary)
+		err = build(opencl_device(dev), binary, result->binary_size, &program->program);
+	free(binary);
+	if (err) {
+		free(program);
+		return err;
+	}
+	*out = program;
+	return 0;
+}
+
+void opencl_program_free(struct arax_device *dev, struct arax_device_program *program)
+{
+	if (!program)
+		return;
+	opencl_cl(dev)->clReleaseProgram(program->program);
+	free(program);
+}
+
+int opencl_kernel_new(struct arax_device *dev, struct arax_device_program *program,
+		      const char *name, struct arax_device_kernel **out)
+{
+	struct arax_device_kernel *kernel = calloc(1, sizeof(*kernel));
+	if (!kernel)
+		return CL_OUT_OF_HOST_MEMORY;
+	cl_int err;
+	kernel->kernel = opencl_cl(dev)->clCreateKernel(program->program, name, &err);
+	if (err) {
+		free(kernel);
+		return err;
+	}
+	*out = kernel;
+	return 0;
+}
+
+void opencl_kernel_free(struct arax_device *dev, struct arax_device_kernel *kernel)
+{
+	if (!kernel)
+		return;
+	opencl_cl(dev)->clReleaseKernel(kernel->kernel);
+	free(kernel);
+}
+
+static cl_int set_arg(const cl_icd_dispatch *cl, cl_kernel kernel, cl_uint index,
+		      const struct arax_launch_arg *arg)
+{
+	cl_mem null = NULL;
+	switch (arg->kind) {
+	case ARAX_ARG_VALUE:
+		return cl->clSetKernelArg(kernel, index, arg->size, arg->value);
+	case ARAX_ARG_LOCAL:
+		return cl->clSetKernelArg(kernel, index, arg->size, NULL);
+	case ARAX_ARG_MEM:
+		return cl->clSetKernelArg(kernel, index, sizeof(cl_mem),
+					  arg->mem ? &arg->mem->mem : &null);
+	case ARAX_ARG_SVM:
+		return cl->clSetKernelArgSVMPointer(kernel, index, arg->value);
+	case ARAX_ARG_SAMPLER:
+		if (!arg->sampler)
+			return CL_INVALID_SAMPLER;
+		return cl->clSetKernelArg(kernel, index, sizeof(cl_sampler),
+					  &arg->sampler->sampler);
+	default:
+		return CL_INVALID_ARG_VALUE;
+	}
+}
+
+/* A launch that the library executes on its own threads. */
+struct flight {
+	const cl_icd_dispatch *cl;
+	uint64_t submit_ns;
+	void (*done)(void *arg, int status, uint64_t start_ns, uint64_t end_ns);
+	void *arg;
+};
+
+/* The library's clock is not ours (PoCL: MONOTONIC_RAW), only the length of the run is used. */
+static uint64_t start_of(const struct flight *flight, cl_event event, uint64_t end_ns)
+{
+	cl_ulong start = 0, end = 0;
+	if (flight->cl->clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof(start),
+						&start, NULL) ||
+	    flight->cl->clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof(end), &end,
+						NULL) ||
+	    end < start || end - start > end_ns - flight->submit_ns)
+		return flight->submit_ns;
+	return end_ns - (end - start);
+}
+
+static void CL_CALLBACK landed(cl_event event, cl_int status, void *arg)
+{
+	struct flight *flight = arg;
+	uint64_t end_ns = arax_now_ns();
+	uint64_t start_ns = start_of(flight, event, end_ns);
+	flight->done(flight->arg, status > 0 ? 0 : status, start_ns, end_ns);
+	free(flight);
+}
+
+static int launch_async(const cl_icd_dispatch *cl, cl_command_queue queue,
+			const struct arax_launch *launch)
+{
+	struct flight *flight = malloc(sizeof(*flight));
+	if (!flight)
+		return CL_OUT_OF_HOST_MEMORY;
+	*flight = (struct flight){cl, arax_now_ns(), launch->done, launch->arg};
+	cl_event event;
+	cl_int err = cl->clEnqueueNDRangeKernel(
+	    queue, launch->kernel->kernel, launch->work_dim, launch->offset, launch->global,
+	    launch->has_local ? launch->local : NULL, 0, NULL, &event);
+	if (err) {
+		free(flight);
+		return err;
+	}
+	/* From here on the launch is accepted: whatever fails, done is called. */
+	if (cl->clSetEventCallback(event, CL_COMPLETE, landed, flight)) {
+		err = cl->clWaitForEvents(1, &event);
+		landed(event, err, flight);
+	} else {
+		cl->clFlush(queue);
+	}
+	cl->clReleaseEvent(event);
+	return 0;
+}
+
+static int launch_inline(const cl_icd_dispatch *cl, cl_command_queue queue,
+			 const struct arax_launch *launch)
+{
+	uint64_t start_ns = arax_now_ns();
+	cl_int err = cl->clEnqueueNDRangeKernel(
+	    queue, launch->kernel->kernel, launch->work_dim, launch->offset, launch->global,
+	    launch->has_local ? launch->local : NULL, 0, NULL, NULL);
+	if (err)
+		return err;
+	launch->done(launch->arg, 0, start_ns, arax_now_ns());
+	return 0;
+}
+
+int opencl_launch(struct arax_device *dev, struct arax_device_stream *stream,
+		  const struct arax_launch *launch)
+{
+	const cl_icd_dispatch *cl = opencl_cl(dev);
+	for (uint32_t i = 0; i < launch->nargs; i++) {
+		cl_int err = set_arg(cl, launch->kernel->kernel, i, &launch->args[i]);
+		if (err)
+			return err;
+	}
+	return dev->inline_launch ? launch_inline(cl, stream->queue, launch)
+				  : launch_async(cl, stream->queue, launch);
+}

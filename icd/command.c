@@ -1,0 +1,731 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Enqueueing. A command takes one of two ways:
+ *
+ *   at once     nothing that it must wait for is in flight, and the client can do it: reads,
+ *               writes, small copies and fills, maps and markers are then a memcpy (or nothing) by
+ *               the calling thread, under the queue's lock so that nothing overtakes them.
+ *   the ring    a record with its wait list goes to the tenant. What only the client can do
+ *               (application memory, native kernels) goes as a HOST record: the tenant says when
+ *               its turn has come, the blocked caller or the progress thread executes it.
+ *
+ * Both give the same events. (Design: Memory 2, Transport 6.)
+ */
+#include "icd/command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* More than this is not copied by a caller that did not ask to block. */
+#define AT_ONCE_BYTES (1u << 20)
+/* A copy or fill within the arena of up to this size is faster than the way to the tenant. */
+#define AT_ONCE_DEVICE_BYTES (64u << 10)
+
+void copy_run(const struct copy *c)
+{
+	if ((c->height == 1 || (c->src_row == c->width && c->dst_row == c->width)) &&
+	    (c->depth == 1 ||
+	     (c->src_slice == c->width * c->height && c->dst_slice == c->width * c->height))) {
+		memmove(c->dst, c->src, c->width * c->height * c->depth);
+		return;
+	}
+	for (size_t z = 0; z < c->depth; z++) {
+		for (size_t y = 0; y < c->height; y++)
+			memmove(c->dst + z * c->dst_slice + y * c->dst_row,
+				c->src + z * c->src_slice + y * c->src_row, c->width);
+	}
+}
+
+cl_int host_work_copy(const struct host_work *work)
+{
+	copy_run(&work->copy);
+	return CL_SUCCESS;
+}
+
+static void fill_row(char *dst, size_t width, const void *pattern, size_t pattern_size)
+{
+	if (pattern_size == 1) {
+		memset(dst, *(const unsigned char *)pattern, width);
+		return;
+	}
+	for (size_t i = 0; i < width; i += pattern_size)
+		memcpy(dst + i, pattern, pattern_size);
+}
+
+static void fill_run(const struct copy *box, const void *pattern, size_t pattern_size)
+{
+	for (size_t z = 0; z < box->depth; z++) {
+		for (size_t y = 0; y < box->height; y++)
+			fill_row(box->dst + z * box->dst_slice + y * box->dst_row, box->width,
+				 pattern, pattern_size);
+	}
+}
+
+/* ---- checks --------------------------------------------------------------------------------- */
+
+cl_int command_check(const struct command_desc *desc)
+{
+	if (!object_is(desc->queue, OBJECT_QUEUE))
+		return CL_INVALID_COMMAND_QUEUE;
+	if ((desc->nwait != 0) != (desc->waits != NULL))
+		return CL_INVALID_EVENT_WAIT_LIST;
+	for (cl_uint i = 0; i < desc->nwait; i++) {
+		if (!object_is(desc->waits[i], OBJECT_EVENT))
+			return CL_INVALID_EVENT_WAIT_LIST;
+		if (desc->waits[i]->context != desc->queue->context)
+			return CL_INVALID_CONTEXT;
+	}
+	if (!connection_alive(desc->queue->context->conn))
+		return CL_OUT_OF_RESOURCES;
+	return CL_SUCCESS;
+}
+
+static bool queue_drained(cl_command_queue queue)
+{
+	return atomic_load_explicit(&queue->completed, memory_order_acquire) ==
+	       atomic_load_explicit(&queue->submitted, memory_order_relaxed);
+}
+
+bool queue_idle(const struct command_desc *desc, bool all, bool *failed)
+{
+	cl_command_queue queue = desc->queue;
+
+	*failed = false;
+	connection_reap(queue->context->conn);
+	if (queue_out_of_order(queue) && !all ? queue->barriers != 0 : !queue_drained(queue))
+		return false;
+	for (cl_uint i = 0; i < desc->nwait; i++) {
+		cl_int status = atomic_load_explicit(&desc->waits[i]->status, memory_order_acquire);
+
+		if (status > CL_COMPLETE)
+			return false;
+		if (status < 0)
+			*failed = true;
+	}
+	return true;
+}
+
+/* ---- by the ring ---------------------------------------------------------------------------- */
+
+/* A user event gets a node in the tenant when a command first waits for it. Lock held, slots
+ * reserved. */
+static int announce_user_event(struct connection *conn, cl_event event)
+{
+	struct arax_op_user user = {.head = {.size = sizeof(user), .op = ARAX_OP_USER}};
+	struct command *command = command_get(conn);
+
+	if (!command)
+		return -ENOMEM;
+	user.head.slot = connection_slot(conn, command);
+	int err = connection_send(conn, &user.head);
+	if (err) {
+		command_cancel(conn, command);
+		return err;
+	}
+	atomic_store_explicit(&event->slot, user.head.slot, memory_order_relaxed);
+	return 0;
+}
+
+static bool unannounced(cl_event event)
+{
+	return event->type == CL_COMMAND_USER && event->slot == ARAX_NO_SLOT &&
+	       atomic_load_explicit(&event->status, memory_order_acquire) > CL_COMPLETE;
+}
+
+static int announce_user_events(struct connection *conn, const struct command_desc *desc)
+{
+	uint32_t need = 1;
+
+	for (cl_uint i = 0; i < desc->nwait; i++)
+		need += unannounced(desc->waits[i]);
+	int err = connection_reserve(conn, need);
+	for (cl_uint i = 0; !err && i < desc->nwait; i++) {
+		if (unannounced(desc->waits[i]))
+			err = announce_user_event(conn, desc->waits[i]);
+	}
+	return err;
+}
+
+static int announce_mem(struct connection *conn, cl_mem mem)
+{
+	struct arax_op_mem_define define = {
+		.head = {.size = sizeof(define), .op = ARAX_OP_MEM_DEFINE, .slot = ARAX_NO_SLOT},
+		.mem = mem->handle,
+		.type = mem->type,
+		.flags = mem->flags & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY),
+		.data_off = (uint64_t)(mem->data - conn->base),
+		.data_len = mem->size,
+	};
+
+	if (mem->announced)
+		return 0;
+	if (mem->type != CL_MEM_OBJECT_BUFFER) {
+		define.channel_order = mem->format.image_channel_order;
+		define.channel_type = mem->format.image_channel_data_type;
+		define.width = mem->desc.image_width;
+		define.height = mem->desc.image_height;
+		define.depth = mem->desc.image_depth;
+		define.array_size = mem->desc.image_array_size;
+		define.row_pitch = mem->row_pitch;
+		define.slice_pitch = mem->slice_pitch;
+	}
+	int err = connection_send(conn, &define.head);
+	mem->announced = !err;
+	return err;
+}
+
+/* Puts head, wait list and tail together in the scratch buffer. Lock held. */
+static const struct arax_record *assemble(struct connection *conn, const struct submission *s)
+{
+	struct arax_record *record = (struct arax_record *)conn->scratch;
+	uint32_t *waits = (uint32_t *)(conn->scratch + s->record->size);
+	uint16_t n = 0;
+
+	memcpy(record, s->record, s->record->size);
+	for (cl_uint i = 0; i < s->desc->nwait; i++) {
+		cl_event event = s->desc->waits[i];
+		cl_int status = atomic_load_explicit(&event->status, memory_order_acquire);
+
+		if (status < 0)
+			record->flags |= ARAX_RECORD_FAILED_WAIT;
+		else if (status > CL_COMPLETE)
+			waits[n++] = event->slot;
+	}
+	if (n & 1)
+		waits[n] = 0;
+	record->nwait = n;
+	record->tail_size = (uint32_t)s->tail_size;
+	unsigned char *tail = (unsigned char *)waits + (((size_t)n * 4 + 7) & ~(size_t)7);
+	size_t padded = (s->tail_size + 7) & ~(size_t)7;
+	if (s->tail_size) {
+		memcpy(tail, s->tail, s->tail_size);
+		memset(tail + s->tail_size, 0, padded - s->tail_size);
+	}
+	record->size = (uint32_t)((size_t)(tail - conn->scratch) + padded);
+	return record;
+}
+
+static bool keep_refs(struct command *command, const struct submission *s)
+{
+	for (int i = 0; i < COMMAND_REFS; i++) {
+		if (s->desc->refs[i] && !command_ref(command, s->desc->refs[i]))
+			return false;
+	}
+	for (size_t i = 0; i < s->nmems; i++) {
+		if (!command_ref(command, &s->mems[i]->object))
+			return false;
+	}
+	for (size_t i = 0; i < s->nrefs; i++) {
+		if (!command_ref(command, s->refs[i]))
+			return false;
+	}
+	return true;
+}
+
+static cl_int submit_error(int err)
+{
+	if (err == -ENOMEM)
+		return CL_OUT_OF_HOST_MEMORY;
+	return err ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
+}
+
+/* Fills in the command; its slot is taken. */
+static int prepare(struct connection *conn, struct command *command, const struct submission *s,
+		   cl_event event)
+{
+	cl_command_queue queue = s->desc->queue;
+
+	object_use(&queue->object);
+	command->queue = queue;
+	if (event) {
+		object_use(&event->object);
+		command->event = event;
+	}
+	if (s->work) {
+		command->work = *s->work;
+		command->host = HOST_WAIT;
+		command->caller_runs = s->desc->blocking;
+	}
+	if (s->print) {
+		command->print = s->print;
+		command->print_size = s->print_size;
+		command->work.release = s->print_release;
+		command->work.arg = s->print_arg;
+	}
+	if (!keep_refs(command, s))
+		return -ENOMEM;
+	connection_slot(conn, command);
+	s->record->slot = command->slot;
+	s->record->queue = queue->handle;
+	for (size_t i = 0; i < s->nmems; i++) {
+		int err = announce_mem(conn, s->mems[i]);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* In flight from here on. */
+static void sent_now(struct connection *conn, struct command *command, const struct submission *s,
+		     cl_event event)
+{
+	cl_command_queue queue = s->desc->queue;
+
+	queue->submitted++;
+	if (s->barrier) {
+		command->barrier = true;
+		queue->barriers++;
+	}
+	if (event)
+		atomic_store_explicit(&event->slot, command->slot, memory_order_relaxed);
+	if ((s->work && !command->caller_runs) || s->print) {
+		command->watched = true;
+		progress_watch(conn);
+	}
+}
+
+static int submit_locked(struct connection *conn, const struct submission *s, cl_event event,
+			 struct command **sent)
+{
+	if (s->desc->nwait > ARAX_WAIT_MAX)
+		return -EBUSY;
+	connection_reap_locked(conn);
+	int err = announce_user_events(conn, s->desc);
+	if (err)
+		return err;
+	struct command *command = command_get(conn);
+	if (!command)
+		return -ENOMEM;
+	err = prepare(conn, command, s, event);
+	if (!err && conn->dead)
+		err = -EPIPE;
+	if (err) {
+		/* the caller keeps what is its own as long as this fails */
+		command->work.release = NULL;
+		command->event = NULL;
+		if (event)
+			object_unuse(&event->object);
+		command_cancel(conn, command);
+		return err;
+	}
+	/* Before the record is out: its completion may be reaped at any time after. */
+	sent_now(conn, command, s, event);
+	err = connection_send(conn, assemble(conn, s));
+	if (err) /* the tenant is gone: this command ends like all that are in flight */
+		connection_fail_locked(conn);
+	*sent = command;
+	return 0;
+}
+
+cl_int submit(const struct submission *s, cl_event event, struct command **sent)
+{
+	struct connection *conn = s->desc->queue->context->conn;
+	struct command *command;
+
+	pthread_mutex_lock(&conn->lock);
+	int err = submit_locked(conn, s, event, &command);
+	pthread_mutex_unlock(&conn->lock);
+	if (!err && sent)
+		*sent = command;
+	return submit_error(err);
+}
+
+/* ---- host commands -------------------------------------------------------------------------- */
+
+static void print_output(struct connection *conn, struct command *command)
+{
+	uint64_t n = atomic_load_explicit(&conn->shm->slots[command->slot].result,
+					  memory_order_relaxed);
+
+	if (n > command->print_size)
+		n = command->print_size;
+	fwrite(command->print, 1, n, stdout);
+	fflush(stdout);
+}
+
+void command_execute(struct connection *conn, struct command *command)
+{
+	struct arax_slot *slot = &conn->shm->slots[command->slot];
+	cl_int status;
+
+	if (command->print) {
+		print_output(conn, command);
+		/* the kernel's own outcome and times stand in the slot */
+		status = atomic_load_explicit(&slot->status, memory_order_acquire);
+		status = status < 0 ? status : CL_COMPLETE;
+	} else {
+		atomic_store_explicit(&slot->start_ns, arax_now_ns(), memory_order_relaxed);
+		atomic_store_explicit(&slot->status, CL_RUNNING, memory_order_relaxed);
+		status = command->work.run(&command->work);
+		atomic_store_explicit(&slot->end_ns, arax_now_ns(), memory_order_relaxed);
+		if (!conn->dead) {
+			atomic_fetch_add_explicit(&conn->shm->client_bytes, command->work.bytes,
+						  memory_order_relaxed);
+			atomic_fetch_add_explicit(&conn->shm->client_commands, 1,
+						  memory_order_relaxed);
+		}
+	}
+	pthread_mutex_lock(&conn->lock);
+	connection_host_done(conn, command->slot, status);
+	pthread_mutex_unlock(&conn->lock);
+	arax_wake_ring(&conn->shm->client_wake);
+}
+
+struct turn {
+	struct command *command;
+	cl_event event;
+};
+
+/* The command may be gone once its event is final, so look at the event first. */
+static bool turn_or_final(void *arg)
+{
+	struct turn *turn = arg;
+
+	return atomic_load_explicit(&turn->event->status, memory_order_acquire) <= CL_COMPLETE ||
+	       (turn->command &&
+		atomic_load_explicit(&turn->command->host, memory_order_acquire) == HOST_READY);
+}
+
+/* Blocks until the event is final, executing the host work when its turn has come. */
+static cl_int wait_blocking(struct connection *conn, cl_event event, struct command *command)
+{
+	struct turn turn = {command, event};
+
+	/* While its turn may still come the command must not go back to the pool under us: settle
+	 * only ends commands whose event is final, and those are not looked at. */
+	if (command && connection_wait(conn, turn_or_final, &turn, true) &&
+	    atomic_load_explicit(&event->status, memory_order_acquire) > CL_COMPLETE)
+		command_execute(conn, command);
+	turn.command = NULL;
+	if (!connection_wait(conn, turn_or_final, &turn, true))
+		return CL_OUT_OF_RESOURCES;
+	return event->status < 0 ? event->status : CL_SUCCESS;
+}
+
+cl_int finish_enqueue(const struct command_desc *desc, cl_int error, cl_event event,
+		      struct command *caller_runs)
+{
+	struct connection *conn = desc->queue->context->conn;
+
+	pthread_mutex_unlock(&desc->queue->lock);
+	if (!error && desc->blocking && event)
+		error = wait_blocking(conn, event, caller_runs);
+	if (event) {
+		if (desc->event && error != CL_OUT_OF_HOST_MEMORY &&
+		    (error == CL_SUCCESS || event->status < 0))
+			*desc->event = event;
+		else
+			object_release(&event->object);
+	}
+	connection_settle(conn);
+	return error;
+}
+
+/* ---- at once -------------------------------------------------------------------------------- */
+
+/* The event of a command that was executed at once; *event stays NULL when none is wanted. */
+static cl_int event_at_once(const struct command_desc *desc, cl_int status, uint64_t start,
+			    cl_event *event)
+{
+	if (!desc->event)
+		return CL_SUCCESS;
+	*event = event_new(desc->queue->context, desc->queue, desc->type);
+	if (!*event)
+		return CL_OUT_OF_HOST_MEMORY;
+	if (start)
+		(*event)->queued = start;
+	event_set(*event, status, start, start, arax_now_ns());
+	return CL_SUCCESS;
+}
+
+static cl_int event_for_ring(const struct command_desc *desc, cl_event *event)
+{
+	if (!desc->event && !desc->blocking)
+		return CL_SUCCESS;
+	*event = event_new(desc->queue->context, desc->queue, desc->type);
+	return *event ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+}
+
+static uint64_t start_time(const struct command_desc *desc)
+{
+	return desc->event ? arax_now_ns() : 0;
+}
+
+static cl_int failed_at_once(const struct command_desc *desc, cl_event *event)
+{
+	cl_int error = event_at_once(desc, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
+				     start_time(desc), event);
+
+	if (!error && desc->blocking)
+		error = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+	return error;
+}
+
+static void count_at_once(struct connection *conn, size_t bytes)
+{
+	atomic_fetch_add_explicit(&conn->shm->client_commands, 1, memory_order_relaxed);
+	if (bytes)
+		atomic_fetch_add_explicit(&conn->shm->client_bytes, bytes, memory_order_relaxed);
+}
+
+/* ---- the ways in ---------------------------------------------------------------------------- */
+
+cl_int command_host(const struct command_desc *desc, const struct host_work *work)
+{
+	struct connection *conn = desc->queue->context->conn;
+	struct arax_op_host host = {.head = {.size = sizeof(host), .op = ARAX_OP_HOST}};
+	struct submission s = {.desc = desc, .record = &host.head, .work = work};
+	struct command *command = NULL;
+	cl_event event = NULL;
+	bool failed, at_once;
+	cl_int error;
+
+	pthread_mutex_lock(&desc->queue->lock);
+	at_once = (desc->blocking || (work->bytes <= AT_ONCE_BYTES && !work->deferred)) &&
+		  queue_idle(desc, false, &failed);
+	if (at_once && failed) {
+		error = failed_at_once(desc, &event);
+	} else if (at_once) {
+		uint64_t start = start_time(desc);
+		cl_int status = work->run(work);
+
+		count_at_once(conn, work->bytes);
+		error = event_at_once(desc, status, start, &event);
+		if (!error && desc->blocking)
+			error = status;
+	} else {
+		error = event_for_ring(desc, &event);
+		if (!error)
+			error = submit(&s, event, &command);
+	}
+	/* submit() took over work->release when it succeeded */
+	if (work->release && (at_once || error))
+		work->release(work);
+	return finish_enqueue(desc, error, event, command);
+}
+
+/* Commands that the tenant executes, or the client at once through run(). */
+static cl_int command_tenant(const struct submission *s, bool all, size_t bytes, bool small,
+			     void (*run)(const void *arg), const void *arg)
+{
+	const struct command_desc *desc = s->desc;
+	cl_event event = NULL;
+	bool failed;
+	cl_int error;
+
+	pthread_mutex_lock(&desc->queue->lock);
+	if (!small || !queue_idle(desc, all, &failed)) {
+		error = event_for_ring(desc, &event);
+		if (!error)
+			error = submit(s, event, NULL);
+	} else if (failed) {
+		error = failed_at_once(desc, &event);
+	} else {
+		uint64_t start = start_time(desc);
+
+		if (run)
+			run(arg);
+		count_at_once(desc->queue->context->conn, bytes);
+		error = event_at_once(desc, CL_COMPLETE, start, &event);
+	}
+	return finish_enqueue(desc, error, event, NULL);
+}
+
+/* The bytes of a box from its first to its last. */
+static uint64_t extent(const struct copy *c, size_t row, size_t slice)
+{
+	return (c->depth - 1) * slice + (c->height - 1) * row + c->width;
+}
+
+static void run_copy(const void *arg)
+{
+	copy_run(arg);
+}
+
+/* The protocol asks for pitches that hold a row, a slice, also where there is only one. */
+static void normalise(struct copy *c)
+{
+	if (c->height == 1)
+		c->src_row = c->dst_row = c->width;
+	if (c->depth == 1) {
+		c->src_slice = (c->height - 1) * c->src_row + c->width;
+		c->dst_slice = (c->height - 1) * c->dst_row + c->width;
+	}
+}
+
+cl_int command_copy(const struct command_desc *desc, const struct copy *copy)
+{
+	struct copy c = *copy;
+	char *base = desc->queue->context->conn->base;
+
+	normalise(&c);
+	struct arax_op_copy op = {
+		.head = {.size = sizeof(op), .op = ARAX_OP_COPY},
+		.src_off = (uint64_t)(c.src - base),
+		.src_len = extent(&c, c.src_row, c.src_slice),
+		.dst_off = (uint64_t)(c.dst - base),
+		.dst_len = extent(&c, c.dst_row, c.dst_slice),
+		.width = c.width,
+		.height = c.height,
+		.depth = c.depth,
+		.src_row_pitch = c.src_row,
+		.src_slice_pitch = c.src_slice,
+		.dst_row_pitch = c.dst_row,
+		.dst_slice_pitch = c.dst_slice,
+	};
+	struct submission s = {.desc = desc, .record = &op.head};
+	size_t bytes = c.width * c.height * c.depth;
+
+	return command_tenant(&s, false, bytes, bytes <= AT_ONCE_DEVICE_BYTES, run_copy, &c);
+}
+
+struct fill {
+	struct copy box;
+	const void *pattern;
+	size_t pattern_size;
+};
+
+static void run_fill(const void *arg)
+{
+	const struct fill *fill = arg;
+
+	fill_run(&fill->box, fill->pattern, fill->pattern_size);
+}
+
+cl_int command_fill(const struct command_desc *desc, const struct copy *box, const void *pattern,
+		    size_t pattern_size)
+{
+	struct fill fill = {*box, pattern, pattern_size};
+	struct copy *c = &fill.box;
+	char *base = desc->queue->context->conn->base;
+
+	c->src_row = c->dst_row;
+	c->src_slice = c->dst_slice;
+	normalise(c);
+	struct arax_op_fill op = {
+		.head = {.size = sizeof(op), .op = ARAX_OP_FILL},
+		.dst_off = (uint64_t)(c->dst - base),
+		.dst_len = extent(c, c->dst_row, c->dst_slice),
+		.width = c->width,
+		.height = c->height,
+		.depth = c->depth,
+		.dst_row_pitch = c->dst_row,
+		.dst_slice_pitch = c->dst_slice,
+	};
+	struct submission s = {
+		.desc = desc, .record = &op.head, .tail = pattern, .tail_size = pattern_size};
+	size_t bytes = c->width * c->height * c->depth;
+
+	return command_tenant(&s, false, bytes, bytes <= AT_ONCE_DEVICE_BYTES, run_fill, &fill);
+}
+
+cl_int command_marker(const struct command_desc *desc, bool all, bool barrier)
+{
+	struct arax_op_marker op = {.head = {.size = sizeof(op), .op = ARAX_OP_MARKER},
+				    .all = all,
+				    .barrier = barrier};
+	struct submission s = {.desc = desc, .record = &op.head, .barrier = barrier};
+
+	return command_tenant(&s, all, 0, true, NULL, NULL);
+}
+
+/* ---- programs ------------------------------------------------------------------------------- */
+
+/* The end of a PROGRAM_LOAD; lives on the stack of who waits. */
+struct load {
+	struct connection *conn;
+	_Atomic bool ended;
+};
+
+static void load_ended(const struct host_work *work)
+{
+	struct load *load = work->arg;
+	struct connection *conn = load->conn;
+
+	atomic_store_explicit(&load->ended, true, memory_order_release);
+	arax_wake_ring(&conn->shm->client_wake);
+}
+
+static bool load_done(void *arg)
+{
+	return atomic_load_explicit(&((struct load *)arg)->ended, memory_order_acquire);
+}
+
+static int send_load(struct connection *conn, struct arax_op_program_load *op, struct load *load)
+{
+	int err = connection_reserve(conn, 1);
+	struct command *command = err ? NULL : command_get(conn);
+
+	if (!command)
+		return err ? err : -ENOMEM;
+	op->head.slot = connection_slot(conn, command);
+	err = connection_send(conn, &op->head);
+	if (err) {
+		command_cancel(conn, command);
+		return err;
+	}
+	command->work.release = load_ended;
+	command->work.arg = load;
+	return 0;
+}
+
+int connection_load(struct connection *conn, uint32_t program, const void *data, size_t size)
+{
+	void *range = connection_alloc(conn, size, 4096);
+	struct load load = {.conn = conn};
+	int err;
+
+	if (!range)
+		return -ENOMEM;
+	memcpy(range, data, size);
+	struct arax_op_program_load op = {
+		.head = {.size = sizeof(op), .op = ARAX_OP_PROGRAM_LOAD},
+		.program = program,
+		.binary_off = (uint64_t)((char *)range - conn->base),
+		.binary_len = size,
+	};
+	pthread_mutex_lock(&conn->lock);
+	err = conn->dead ? -EPIPE : send_load(conn, &op, &load);
+	pthread_mutex_unlock(&conn->lock);
+	/* Ends also with the tenant's death; whoever settles calls load_ended(). */
+	while (!err && !connection_wait(conn, load_done, &load, true))
+		connection_settle(conn);
+	connection_release(conn, range);
+	return err ? err : connection_alive(conn) ? 0 : -EPIPE;
+}
+
+/* ---- CL_MEM_USE_HOST_PTR -------------------------------------------------------------------- */
+
+static void unuse_arg(const struct host_work *work)
+{
+	object_unuse(work->arg);
+}
+
+cl_int command_sync_in(cl_command_queue queue, cl_mem mem, cl_uint nwait, const cl_event *waits)
+{
+	cl_mem root = mem_root(mem);
+	struct host_work work = {
+		.run = host_work_copy, .release = unuse_arg, .bytes = root->size, .arg = root};
+	struct mem_map whole = {.flags = CL_MAP_READ};
+
+	if (!(root->flags & CL_MEM_USE_HOST_PTR))
+		return CL_SUCCESS;
+	pthread_mutex_lock(&root->lock);
+	bool newer = root->host_newer;
+	root->host_newer = false;
+	pthread_mutex_unlock(&root->lock);
+	if (!newer)
+		return CL_SUCCESS;
+	mem_whole_region(root, whole.region);
+	if (!mem_map_copy(root, &whole, false, &work.copy))
+		return CL_SUCCESS;
+	struct command_desc desc = {.queue = queue,
+				    .type = CL_COMMAND_WRITE_BUFFER,
+				    .nwait = nwait,
+				    .waits = waits,
+				    .blocking = queue_out_of_order(queue) && !nwait};
+	object_use(&root->object);
+	return command_host(&desc, &work);
+}

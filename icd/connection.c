@@ -1,0 +1,715 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The client's end of a tenant. Set-up (araxd gives the arena and a link to a tenant; client and
+ * tenant settle on one address for the arena), the rings, and waiting. Every wait has a bound after
+ * which it looks whether the tenant still lives.
+ */
+#include "icd/connection.h"
+#include "icd/daemon.h"
+#include "transport/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+/* Where arenas lie: random GiB-aligned addresses that kernels choose for nothing else. */
+#ifdef __SANITIZE_THREAD__
+#define ARENA_LOW 0x550000000000ull
+#define ARENA_HIGH 0x567000000000ull
+#else
+#define ARENA_LOW 0x400000000000ull
+#define ARENA_HIGH 0x500000000000ull
+#endif
+#define ARENA_TRIES 32
+#define GIB (1ull << 30)
+
+#define HEAP_HIGH_WATER (256ull << 20) /* freed memory that keeps its pages */
+#define LOOK_MS 50		       /* how often a sleeper looks for the tenant's death */
+#define SPIN_MAX_NS 50000
+
+static pthread_mutex_t the_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct connection *the_connection;
+
+/* ---- set-up --------------------------------------------------------------------------------- */
+
+static void *map_arena(int fd, uint64_t size)
+{
+	for (int i = 0; i < ARENA_TRIES; i++) {
+		uint64_t random;
+
+		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+			return NULL;
+		uint64_t base = ARENA_LOW + random % ((ARENA_HIGH - ARENA_LOW - size) / GIB) * GIB;
+		void *p = mmap((void *)base, size, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, fd, 0);
+		if (p == (void *)base)
+			return p;
+		if (p != MAP_FAILED) /* a kernel that does not know MAP_FIXED_NOREPLACE */
+			munmap(p, size);
+	}
+	return NULL;
+}
+
+/* Tells the tenant the address: 0, -EEXIST when it cannot have it, another -errno. */
+static int propose(int link, void *base)
+{
+	struct arax_control_map map = {
+		.head = {.magic = ARAX_CONTROL_MAGIC,
+			 .type = ARAX_CONTROL_MAP,
+			 .major = ARAX_PROTOCOL_MAJOR,
+			 .minor = ARAX_PROTOCOL_MINOR},
+		.base = (uint64_t)base,
+	};
+	int fds[ARAX_FDS_MAX];
+	int err = arax_socket_send(link, &map, sizeof(map), NULL, 0);
+
+	if (err)
+		return err;
+	ssize_t n = arax_socket_recv(link, &map, sizeof(map), fds, 30000);
+	for (unsigned i = 0; n > 0 && i < ARAX_FDS_MAX; i++)
+		daemon_close(fds[i]);
+	if (n <= 0)
+		return n ? (int)n : -ECONNRESET;
+	if ((size_t)n != sizeof(map) || map.head.type != (ARAX_CONTROL_MAP | ARAX_CONTROL_REPLY))
+		return -EPROTO;
+	return -map.head.error;
+}
+
+static int settle_address(struct connection *conn, int arena)
+{
+	for (int i = 0; i < ARENA_TRIES; i++) {
+		void *base = map_arena(arena, conn->size);
+
+		if (!base)
+			return -ENOMEM;
+		int err = propose(conn->link, base);
+		if (!err) {
+			conn->base = base;
+			conn->shm = base;
+			return 0;
+		}
+		munmap(base, conn->size);
+		if (err != -EEXIST)
+			return err;
+	}
+	return -EEXIST;
+}
+
+static void connection_init(struct connection *conn)
+{
+	struct arax_shm *shm = conn->shm;
+
+	atomic_init(&conn->refs, 1);
+	pthread_mutex_init(&conn->lock, NULL);
+	pthread_mutex_init(&conn->heap_lock, NULL);
+	pthread_cond_init(&conn->progress_work, NULL);
+	arax_ring_init(&conn->sq, &shm->sq, shm->sq_data, ARAX_SQ_BYTES);
+	arax_ring_init(&conn->hq, &shm->hq, shm->hq_entries, ARAX_HQ_ENTRIES);
+	arax_ring_init(&conn->cq, &shm->cq, shm->cq_entries, ARAX_CQ_ENTRIES);
+	/* low slots last, so that they are given out first */
+	for (uint32_t i = 0; i < ARAX_SLOTS; i++)
+		conn->free_slots[i] = ARAX_SLOTS - 1 - i;
+	conn->nfree = ARAX_SLOTS;
+	conn->retired_tail = &conn->retired;
+	conn->jobs_tail = &conn->jobs;
+	conn->notices_tail = &conn->notices;
+	for (int i = 0; i < HANDLE_KINDS; i++)
+		conn->handles[i].next = 1;
+}
+
+static void connection_destroy(struct connection *conn)
+{
+	if (!conn->forked) {
+		daemon_close(conn->link);
+		daemon_close(conn->daemon);
+	}
+	if (conn->base && !conn->forked)
+		munmap(conn->base, conn->size);
+	arax_heap_free(conn->heap);
+	for (struct command *c = conn->pool, *next; c; c = next) {
+		next = c->next;
+		free(c);
+	}
+	for (int i = 0; i < HANDLE_KINDS; i++)
+		free(conn->handles[i].free);
+	free(conn);
+}
+
+static struct connection *connection_new(void)
+{
+	struct connection *conn = calloc(1, sizeof(*conn));
+	int arena = -1;
+	int err;
+
+	if (!conn)
+		return NULL;
+	conn->link = conn->daemon = -1;
+	err = conn->daemon = daemon_hello(NULL);
+	if (err < 0)
+		goto fail;
+	err = daemon_attach(conn->daemon, &arena, &conn->size, &conn->link);
+	if (err)
+		goto fail;
+	if (conn->size < 2 * (uint64_t)ARAX_HEAP_OFFSET || conn->size > (1ull << 42)) {
+		err = -EPROTO;
+		goto fail;
+	}
+	err = settle_address(conn, arena);
+	if (err)
+		goto fail;
+	conn->heap = arax_heap_new(ARAX_HEAP_OFFSET, conn->size, arena, HEAP_HIGH_WATER);
+	if (!conn->heap) {
+		err = -ENOMEM;
+		goto fail;
+	}
+	connection_init(conn);
+	return conn;
+fail:
+	arax_log("no connection to a tenant: %s", strerror(-err));
+	daemon_close(arena);
+	connection_destroy(conn);
+	return NULL;
+}
+
+/* After a fork the child has dead objects and makes a connection of its own. Its copies of the
+ * sockets must go, or the parent's death would not be seen by the daemon and the tenant. */
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&the_lock);
+}
+
+static void fork_parent(void)
+{
+	pthread_mutex_unlock(&the_lock);
+}
+
+static void fork_child(void)
+{
+	if (the_connection) {
+		the_connection->forked = true;
+		close(the_connection->link);
+		close(the_connection->daemon);
+		the_connection = NULL;
+	}
+	pthread_mutex_unlock(&the_lock);
+}
+
+struct connection *connection_get(void)
+{
+	static bool registered;
+	struct connection *conn;
+
+	pthread_mutex_lock(&the_lock);
+	if (!registered)
+		registered = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+	if (the_connection && the_connection->dead) {
+		connection_put(the_connection);
+		the_connection = NULL;
+	}
+	if (!the_connection)
+		the_connection = connection_new();
+	conn = the_connection;
+	if (conn)
+		atomic_fetch_add(&conn->refs, 1);
+	pthread_mutex_unlock(&the_lock);
+	return conn;
+}
+
+void connection_put(struct connection *conn)
+{
+	/* A connection whose progress thread runs stays: the thread is detached and looks at it. */
+	if (atomic_fetch_sub(&conn->refs, 1) == 1 && !conn->progress_started)
+		connection_destroy(conn);
+}
+
+bool connection_alive(struct connection *conn)
+{
+	return !atomic_load_explicit(&conn->forked, memory_order_relaxed) &&
+	       !atomic_load_explicit(&conn->dead, memory_order_relaxed);
+}
+
+/* ---- memory and handles --------------------------------------------------------------------- */
+
+void *connection_alloc(struct connection *conn, size_t size, size_t align)
+{
+	uint64_t offset;
+	int err = -ENOMEM;
+
+	if (!connection_alive(conn))
+		return NULL;
+	pthread_mutex_lock(&conn->heap_lock);
+	if (size <= the_device.info.global_mem_size &&
+	    arax_heap_used(conn->heap) <= the_device.info.global_mem_size - size)
+		err = arax_heap_alloc(conn->heap, size ? size : 1, align, &offset);
+	pthread_mutex_unlock(&conn->heap_lock);
+	return err ? NULL : conn->base + offset;
+}
+
+void connection_release(struct connection *conn, void *address)
+{
+	if (conn->forked)
+		return;
+	pthread_mutex_lock(&conn->heap_lock);
+	arax_heap_release(conn->heap, (uint64_t)((char *)address - conn->base));
+	pthread_mutex_unlock(&conn->heap_lock);
+}
+
+size_t connection_allocated(struct connection *conn, const void *address, void **start)
+{
+	uint64_t offset = (uint64_t)((const char *)address - conn->base);
+	uint64_t begin = 0, size;
+
+	if ((const char *)address < conn->base || offset >= conn->size || conn->forked)
+		return 0;
+	pthread_mutex_lock(&conn->heap_lock);
+	size = arax_heap_size(conn->heap, offset, &begin);
+	pthread_mutex_unlock(&conn->heap_lock);
+	if (start)
+		*start = conn->base + begin;
+	return size;
+}
+
+uint32_t connection_handle(struct connection *conn, enum arax_handle_kind kind)
+{
+	uint32_t handle = 0;
+
+	if (!connection_alive(conn))
+		return 0;
+	pthread_mutex_lock(&conn->lock);
+	struct handle_pool *pool = &conn->handles[kind];
+	if (pool->nfree)
+		handle = ARAX_HANDLE(kind, pool->free[--pool->nfree]);
+	else if (pool->next < ARAX_HANDLE_MAX_INDEX)
+		handle = ARAX_HANDLE(kind, pool->next++);
+	pthread_mutex_unlock(&conn->lock);
+	return handle;
+}
+
+/* Numbers that cannot be kept for lack of memory are simply not used again. */
+static void handle_free(struct handle_pool *pool, uint32_t handle)
+{
+	if (pool->nfree == pool->capacity) {
+		size_t capacity = pool->capacity ? pool->capacity * 2 : 64;
+		uint32_t *bigger = realloc(pool->free, capacity * sizeof(*bigger));
+
+		if (!bigger)
+			return;
+		pool->free = bigger;
+		pool->capacity = capacity;
+	}
+	pool->free[pool->nfree++] = ARAX_HANDLE_INDEX(handle);
+}
+
+int connection_define(struct connection *conn, const struct arax_record *record)
+{
+	if (!connection_alive(conn))
+		return -EPIPE;
+	pthread_mutex_lock(&conn->lock);
+	int err = connection_send(conn, record);
+	pthread_mutex_unlock(&conn->lock);
+	return err;
+}
+
+void connection_drop(struct connection *conn, enum arax_op op, uint32_t handle)
+{
+	/* All *_DROP records have one field, the handle. */
+	struct arax_op_mem_drop drop = {
+		.head = {.size = sizeof(drop), .op = op, .slot = ARAX_NO_SLOT}, .mem = handle};
+
+	_Static_assert(sizeof(struct arax_op_mem_drop) == sizeof(struct arax_op_queue_drop) &&
+			       sizeof(struct arax_op_mem_drop) ==
+				       sizeof(struct arax_op_kernel_drop),
+		       "drop records are alike");
+	if (!handle || conn->forked)
+		return;
+	pthread_mutex_lock(&conn->lock);
+	if (op != ARAX_OP_COUNT && !conn->dead)
+		(void)connection_send(conn, &drop.head); /* fails only with the tenant's death */
+	handle_free(&conn->handles[ARAX_HANDLE_KIND(handle)], handle);
+	pthread_mutex_unlock(&conn->lock);
+}
+
+int connection_build(const void *request, size_t request_size, unsigned char **result,
+		     size_t *size)
+{
+	return daemon_build(request, request_size, result, size);
+}
+
+/* ---- commands in flight --------------------------------------------------------------------- */
+
+static bool cq_pending(struct connection *conn)
+{
+	return atomic_load_explicit(&conn->shm->cq.tail, memory_order_acquire) !=
+	       atomic_load_explicit(&conn->cq_taken, memory_order_relaxed);
+}
+
+struct command *command_get(struct connection *conn)
+{
+	struct command *command = conn->pool;
+
+	if (command) {
+		conn->pool = command->next;
+	} else {
+		command = malloc(sizeof(*command));
+		if (!command)
+			return NULL;
+		command->refs = command->refs_inline;
+		command->refs_capacity = 8;
+	}
+	command->next = NULL;
+	command->slot = ARAX_NO_SLOT;
+	command->queue = NULL;
+	command->event = NULL;
+	command->barrier = command->caller_runs = command->watched = false;
+	atomic_store_explicit(&command->host, HOST_NONE, memory_order_relaxed);
+	command->work.release = NULL;
+	command->print = NULL;
+	command->nrefs = 0;
+	return command;
+}
+
+static void command_put(struct connection *conn, struct command *command)
+{
+	if (command->refs != command->refs_inline) {
+		free(command->refs);
+		command->refs = command->refs_inline;
+		command->refs_capacity = 8;
+	}
+	command->next = conn->pool;
+	conn->pool = command;
+}
+
+/* A command that was not sent: what it holds is given back like that of one that has ended, and
+ * its slot, if it has one, is free again. */
+void command_cancel(struct connection *conn, struct command *command)
+{
+	if (command->slot != ARAX_NO_SLOT) {
+		conn->commands[command->slot] = NULL;
+		conn->free_slots[conn->nfree] = command->slot;
+		conn->nfree++;
+	}
+	command->next = NULL;
+	*conn->retired_tail = command;
+	conn->retired_tail = &command->next;
+	conn->has_retired = true;
+}
+
+bool command_ref(struct command *command, struct object *object)
+{
+	if (command->nrefs == command->refs_capacity) {
+		size_t capacity = command->refs_capacity * 2;
+		bool inside = command->refs == command->refs_inline;
+		struct object **bigger =
+			realloc(inside ? NULL : command->refs, capacity * sizeof(*bigger));
+
+		if (!bigger)
+			return false;
+		if (inside)
+			memcpy(bigger, command->refs_inline, sizeof(command->refs_inline));
+		command->refs = bigger;
+		command->refs_capacity = capacity;
+	}
+	object_use(object);
+	command->refs[command->nrefs++] = object;
+	return true;
+}
+
+/* For waits that end when rung or after a bound. */
+static bool never(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+int connection_send(struct connection *conn, const struct arax_record *record)
+{
+	int err;
+
+	while ((err = arax_ring_write(&conn->sq, record, record->size)) == -EAGAIN) {
+		/* The tenant is behind. It may be so because we are, so take what it has done. */
+		struct arax_spin spin = {0};
+
+		if (conn->dead)
+			return -EPIPE;
+		connection_reap_locked(conn);
+		arax_wake_wait(&conn->shm->client_wake, &spin, never, NULL, 1);
+		if (arax_socket_hung_up(conn->link))
+			return -EPIPE;
+	}
+	if (err)
+		return err;
+	arax_wake_ring(&conn->shm->tenant_wake);
+	return 0;
+}
+
+/* Nothing in flight can go on unless the application does something. The tenant takes back its word
+ * before it consumes, so the heads are read before the word. */
+static bool stuck(struct connection *conn)
+{
+	return !conn->njobs && atomic_load(&conn->shm->sq.head) == conn->sq.own &&
+	       atomic_load(&conn->shm->hq.head) == conn->hq.own &&
+	       atomic_load(&conn->shm->tenant_idle) && !arax_ring_pending(&conn->cq);
+}
+
+static bool settled_or_dead(void *arg)
+{
+	struct connection *conn = arg;
+
+	return cq_pending(conn) || conn->dead;
+}
+
+int connection_reserve(struct connection *conn, uint32_t slots)
+{
+	while (conn->nfree < slots) {
+		struct arax_spin spin = {0};
+
+		connection_reap_locked(conn);
+		if (conn->nfree >= slots)
+			break;
+		if (conn->dead)
+			return -EPIPE;
+		if (stuck(conn))
+			return -EBUSY;
+		pthread_mutex_unlock(&conn->lock);
+		arax_wake_wait(&conn->shm->client_wake, &spin, settled_or_dead, conn, 2);
+		bool gone = arax_socket_hung_up(conn->link);
+		pthread_mutex_lock(&conn->lock);
+		if (gone)
+			return -EPIPE;
+	}
+	return 0;
+}
+
+uint32_t connection_slot(struct connection *conn, struct command *command)
+{
+	uint32_t slot = conn->free_slots[--conn->nfree];
+	struct arax_slot *shared = &conn->shm->slots[slot];
+
+	atomic_store_explicit(&shared->status, CL_QUEUED, memory_order_relaxed);
+	atomic_store_explicit(&shared->submit_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->start_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->end_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->result, 0, memory_order_relaxed);
+	command->slot = slot;
+	conn->commands[slot] = command;
+	return slot;
+}
+
+/* Takes a command out of flight: its outcome is known. Lock held. */
+static void retire(struct connection *conn, struct command *command, cl_int status,
+		   const struct arax_slot *slot)
+{
+	cl_event event = command->event;
+
+	if (event)
+		event_set(event, status,
+			  atomic_load_explicit(&slot->submit_ns, memory_order_relaxed),
+			  atomic_load_explicit(&slot->start_ns, memory_order_relaxed),
+			  atomic_load_explicit(&slot->end_ns, memory_order_relaxed));
+	if (command->queue) {
+		if (command->barrier)
+			atomic_fetch_sub_explicit(&command->queue->barriers, 1,
+						  memory_order_release);
+		atomic_fetch_add_explicit(&command->queue->completed, 1, memory_order_release);
+	}
+	if (command->watched)
+		progress_unwatch(conn);
+	conn->commands[command->slot] = NULL;
+	conn->free_slots[conn->nfree] = command->slot;
+	conn->nfree++;
+	command->next = NULL;
+	*conn->retired_tail = command;
+	conn->retired_tail = &command->next;
+	atomic_store_explicit(&conn->has_retired, true, memory_order_relaxed);
+}
+
+void connection_host_done(struct connection *conn, uint32_t slot, cl_int status)
+{
+	struct command *command = conn->commands[slot];
+
+	if (!command) /* ended with the connection */
+		return;
+	/* The ring has twice as many entries as there are slots; it can be full only while the
+	 * tenant does not look, and then waiting is right. */
+	while (!conn->dead &&
+	       arax_ring_push(&conn->hq, ARAX_ENTRY(status < 0, slot)) == -EAGAIN) {
+		struct arax_spin spin = {0};
+
+		arax_wake_wait(&conn->shm->client_wake, &spin, never, NULL, 1);
+		if (arax_socket_hung_up(conn->link))
+			break;
+	}
+	retire(conn, command, status, &conn->shm->slots[slot]);
+	arax_wake_ring(&conn->shm->tenant_wake);
+}
+
+static bool host_turn(struct connection *conn, struct command *command)
+{
+	if (command->host != HOST_WAIT && !command->print)
+		return false;
+	atomic_store_explicit(&command->host, HOST_READY, memory_order_release);
+	if (!command->caller_runs)
+		progress_job(conn, command);
+	return true;
+}
+
+static bool take_entry(struct connection *conn, uint32_t entry)
+{
+	uint32_t slot = ARAX_ENTRY_SLOT(entry);
+	struct command *command = slot < ARAX_SLOTS ? conn->commands[slot] : NULL;
+
+	if (!command)
+		return false;
+	if (ARAX_ENTRY_KIND(entry) == ARAX_CQ_HOST_READY)
+		return host_turn(conn, command);
+	if (ARAX_ENTRY_KIND(entry) != ARAX_CQ_COMPLETE || command->host == HOST_READY)
+		return false;
+	cl_int status = atomic_load_explicit(&conn->shm->slots[slot].status, memory_order_acquire);
+	retire(conn, command, status > 0 ? CL_OUT_OF_RESOURCES : status, &conn->shm->slots[slot]);
+	return true;
+}
+
+/* Everything in flight ends. Commands that somebody executes right now (host turn, caller_runs or
+ * taken by the progress thread) are ended by who executes them. */
+void connection_fail_locked(struct connection *conn)
+{
+	static const struct arax_slot no_times;
+
+	conn->dead = true;
+	for (uint32_t i = 0; i < ARAX_SLOTS; i++) {
+		if (conn->commands[i] && conn->commands[i]->host != HOST_READY)
+			retire(conn, conn->commands[i], CL_OUT_OF_RESOURCES, &no_times);
+	}
+}
+
+void connection_fail(struct connection *conn, const char *why)
+{
+	pthread_mutex_lock(&conn->lock);
+	if (!conn->dead) {
+		arax_log("the tenant is gone (%s): commands in flight fail", why);
+		connection_reap_locked(conn);
+		connection_fail_locked(conn);
+	}
+	pthread_mutex_unlock(&conn->lock);
+	arax_wake_ring(&conn->shm->client_wake);
+}
+
+void connection_reap_locked(struct connection *conn)
+{
+	uint32_t entry;
+	int taken = 0, r;
+
+	while ((r = arax_ring_pop(&conn->cq, &entry)) > 0) {
+		taken++;
+		if (!take_entry(conn, entry)) {
+			r = -EPROTO;
+			break;
+		}
+	}
+	atomic_store_explicit(&conn->cq_taken, conn->cq.own, memory_order_release);
+	if (r < 0 && !conn->dead) {
+		arax_log("the tenant broke the protocol");
+		connection_fail_locked(conn);
+	}
+	/* Others may sleep until what was just taken: they cannot see it in the ring any more. */
+	if (taken && atomic_load(&conn->shm->client_wake.sleeping))
+		arax_wake_ring(&conn->shm->client_wake);
+}
+
+/* Gives back what a command held; runs destroy functions, so no lock is held. */
+static void release_command(struct command *command)
+{
+	if (command->work.release)
+		command->work.release(&command->work);
+	for (size_t i = 0; i < command->nrefs; i++)
+		object_unuse(command->refs[i]);
+	if (command->queue)
+		object_unuse(&command->queue->object);
+}
+
+static void settle_retired(struct connection *conn)
+{
+	struct command *list, *next;
+
+	pthread_mutex_lock(&conn->lock);
+	list = conn->retired;
+	conn->retired = NULL;
+	conn->retired_tail = &conn->retired;
+	conn->has_retired = false;
+	pthread_mutex_unlock(&conn->lock);
+	for (struct command *c = list; c; c = c->next) {
+		if (c->event) {
+			progress_notify(conn, c->event);
+			object_unuse(&c->event->object);
+		}
+		release_command(c);
+	}
+	if (!list)
+		return;
+	pthread_mutex_lock(&conn->lock);
+	for (struct command *c = list; c; c = next) {
+		next = c->next;
+		command_put(conn, c);
+	}
+	pthread_mutex_unlock(&conn->lock);
+}
+
+void connection_reap(struct connection *conn)
+{
+	if (!cq_pending(conn))
+		return;
+	pthread_mutex_lock(&conn->lock);
+	connection_reap_locked(conn);
+	pthread_mutex_unlock(&conn->lock);
+}
+
+void connection_settle(struct connection *conn)
+{
+	if (conn->forked)
+		return;
+	connection_reap(conn);
+	if (atomic_load_explicit(&conn->has_retired, memory_order_relaxed))
+		settle_retired(conn);
+}
+
+struct waiting {
+	struct connection *conn;
+	bool (*cond)(void *arg);
+	void *arg;
+};
+
+static bool waiting_ready(void *arg)
+{
+	struct waiting *w = arg;
+
+	return cq_pending(w->conn) || w->cond(w->arg) || w->conn->dead;
+}
+
+bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg, bool settle)
+{
+	static _Thread_local struct arax_spin spin;
+	static _Thread_local bool spin_ready;
+	struct waiting waiting = {conn, cond, arg};
+
+	if (!spin_ready) {
+		arax_spin_init(&spin, SPIN_MAX_NS);
+		spin_ready = true;
+	}
+	for (;;) {
+		if (conn->forked)
+			return false;
+		connection_reap(conn);
+		if (settle && conn->has_retired)
+			settle_retired(conn);
+		if (cond(arg))
+			return true;
+		if (conn->dead)
+			return false;
+		if (!arax_wake_wait(&conn->shm->client_wake, &spin, waiting_ready, &waiting,
+				    LOOK_MS) &&
+		    arax_socket_hung_up(conn->link))
+			connection_fail(conn, "its link was closed");
+	}
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The client's end of a tenant: the arena, the rings, what is in flight. One per process (a new one
+ * after a fork or after the tenant's death); contexts hold references. icd.h has what the object
+ * classes use of it; this header is for command.c, event.c, queue.c and progress.c.
+ *
+ * Locks: a queue's lock, then connection.lock, then the heap's. No application code runs under any
+ * of them; what a completion sets free or calls back is collected and done unlocked.
+ */
+#ifndef ARAX_ICD_CONNECTION_H
+#define ARAX_ICD_CONNECTION_H
+
+#include "icd/icd.h"
+#include "transport/heap.h"
+#include "transport/ring.h"
+#include "transport/wake.h"
+
+/* Whose turn a command of the client is. */
+enum host_state {
+	HOST_NONE,  /* the tenant executes it */
+	HOST_WAIT,  /* not its turn yet */
+	HOST_READY, /* its turn: the caller or the progress thread executes it */
+};
+
+/* A command in flight: lives from its submission until its slot was reaped and its references were
+ * given back. */
+struct command {
+	struct command *next; /* in the list it is in: retired, jobs, pool */
+	uint32_t slot;
+	cl_command_queue queue; /* used; NULL for user events */
+	cl_event event;		/* used, or NULL */
+	bool barrier;
+	bool caller_runs;	/* a blocking call executes the host work itself */
+	bool watched;		/* counted in connection.watch */
+	_Atomic int host;	/* enum host_state; set under the lock */
+	struct host_work work;
+	char *print; /* a launch that prints: its range */
+	size_t print_size;
+	size_t nrefs, refs_capacity;
+	struct object **refs; /* refs_inline or malloc-ed */
+	struct object *refs_inline[8];
+};
+
+#define HANDLE_KINDS 6
+struct handle_pool {
+	uint32_t next; /* first number never given out */
+	uint32_t *free;
+	size_t nfree, capacity;
+};
+
+struct connection {
+	_Atomic uint32_t refs;
+	int daemon, link;
+	_Atomic bool dead, forked;
+	struct arax_shm *shm;
+	char *base;
+	uint64_t size;
+
+	pthread_mutex_t heap_lock;
+	struct arax_heap *heap;
+
+	pthread_mutex_t lock; /* everything below */
+	struct arax_ring sq, hq, cq;
+	_Atomic uint32_t cq_taken; /* cq.own for readers without the lock */
+	struct handle_pool handles[HANDLE_KINDS];
+	struct command *commands[ARAX_SLOTS];
+	uint32_t free_slots[ARAX_SLOTS];
+	_Atomic uint32_t nfree;
+	struct command *pool;
+	struct command *retired, **retired_tail; /* status is set; references still held */
+	_Atomic bool has_retired;
+	/* progress.c */
+	bool progress_started;
+	pthread_cond_t progress_work;
+	struct command *jobs, **jobs_tail;	 /* host commands whose turn it is */
+	struct notice *notices, **notices_tail; /* events whose callbacks are due */
+	_Atomic uint32_t njobs;
+	_Atomic uint32_t watch; /* things in flight that need the progress thread */
+	unsigned char scratch[ARAX_RECORD_MAX] __attribute__((aligned(8)));
+};
+
+/** connection_get() - the process's connection, made if need be; one reference. Or NULL. */
+struct connection *connection_get(void);
+void connection_put(struct connection *conn);
+
+/** connection_reap_locked() - take what the completion ring holds: set statuses, hand over host
+ *  work. Lock held. */
+void connection_reap_locked(struct connection *conn);
+
+/** connection_reap() - the same, taking the lock; nearly free when there is nothing. */
+void connection_reap(struct connection *conn);
+
+/** connection_settle() - reap, then give back references of what has ended. No lock held. */
+void connection_settle(struct connection *conn);
+
+/** connection_wait() - until cond(arg); settles meanwhile. settle false: reaps only, for callers
+ *  that hold a queue's lock. Return: cond(arg), which is false only when the tenant died. */
+bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg, bool settle);
+
+/** connection_reserve() - wait until so many slots are free. Lock held, dropped while waiting.
+ *  Return: 0, -EPIPE, or -EBUSY when all that is in flight waits for the application. */
+int connection_reserve(struct connection *conn, uint32_t slots);
+
+/** connection_slot() - give a reserved slot to a command. Lock held. */
+uint32_t connection_slot(struct connection *conn, struct command *command);
+
+/** connection_send() - put a record into the ring and wake the tenant; waits for room. Lock held
+ *  throughout. Return: 0, or -errno when the tenant is gone. */
+int connection_send(struct connection *conn, const struct arax_record *record);
+
+/** connection_host_done() - a client-executed slot has ended: tell the tenant, free the slot.
+ *  Lock held. */
+void connection_host_done(struct connection *conn, uint32_t slot, cl_int status);
+
+/** connection_fail() - the tenant is gone: everything in flight ends with CL_OUT_OF_RESOURCES. */
+void connection_fail(struct connection *conn, const char *why);
+void connection_fail_locked(struct connection *conn);
+
+struct command *command_get(struct connection *conn); /* lock held; NULL without memory */
+void command_cancel(struct connection *conn, struct command *command); /* not sent; lock held */
+bool command_ref(struct command *command, struct object *object);
+
+/** command_execute() - run a host command whose turn it is, complete it. No lock held. */
+void command_execute(struct connection *conn, struct command *command);
+
+/* ---- progress.c ----------------------------------------------------------------------------- */
+
+/** progress_watch() - from now on (until progress_unwatch()) somebody must look at the completion
+ *  ring even if the application does not call. Lock held. */
+void progress_watch(struct connection *conn);
+void progress_unwatch(struct connection *conn);
+
+/** progress_job() - a host command's turn has come. Lock held. */
+void progress_job(struct connection *conn, struct command *command);
+
+/** progress_notify() - call back what was registered on a final event. conn may be dead. */
+void progress_notify(struct connection *conn, cl_event event);
+
+/* ---- event.c -------------------------------------------------------------------------------- */
+
+/** event_set() - final status and times, visible to all. */
+void event_set(cl_event event, cl_int status, cl_ulong submit, cl_ulong start, cl_ulong end);
+
+/** event_call_back() - call what is registered; in the thread of the caller, unlocked. */
+void event_call_back(cl_event event);
+
+#endif

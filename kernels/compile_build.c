@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One build in a process that exists for nothing else: what is allocated here for the result is
+ * freed by the process's end.
+ */
+#include "kernels/compile_build.h"
+
+#include "kernels/compile_files.h"
+#include "kernels/compile_kernels.h"
+#include "kernels/compile_options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct build {
+	const struct pocl *pocl;
+	struct arax_reader reader;
+	enum arax_build_kind kind;
+	char *options; /* the application's */
+	char *passed;  /* PoCL's */
+	cl_program program;
+	struct arax_result result;
+};
+
+static cl_int build_error_of(uint32_t kind)
+{
+	switch (kind) {
+	case ARAX_BUILD_COMPILE:
+		return CL_COMPILE_PROGRAM_FAILURE;
+	case ARAX_BUILD_LINK:
+		return CL_LINK_PROGRAM_FAILURE;
+	default:
+		return CL_BUILD_PROGRAM_FAILURE;
+	}
+}
+
+static cl_int build_option_error_of(uint32_t kind)
+{
+	switch (kind) {
+	case ARAX_BUILD_COMPILE:
+		return CL_INVALID_COMPILER_OPTIONS;
+	case ARAX_BUILD_LINK:
+		return CL_INVALID_LINKER_OPTIONS;
+	default:
+		return CL_INVALID_BUILD_OPTIONS;
+	}
+}
+
+void build_failure(struct arax_writer *w, uint32_t kind, const char *log)
+{
+	char *options = strdup(""), *text = strdup(log);
+	struct arax_result result = {
+	    .error = build_error_of(kind), .options = options, .log = text};
+
+	arax_result_write(w, &result);
+	free(options);
+	free(text);
+}
+
+/* A result with this error and one line of log. */
+static int build_refuse(struct build *build, cl_int error, const char *what, const char *which)
+{
+	build->result.error = error;
+	if (asprintf(&build->result.log, "%s%s\n", what, which) < 0) {
+		build->result.log = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Checks the options. Return: 0 to go on, 1 when the result is already there, -errno. */
+static int build_options(struct build *build, const char *prefix)
+{
+	char *refused;
+	int error = options_check(build->kind, build->options, prefix, &build->passed, &refused);
+
+	if (error != -EINVAL)
+		return error;
+	error = build_refuse(build, build_option_error_of(build->kind),
+			     "error: unknown or misplaced option: ", refused);
+	return error ? error : 1;
+}
+
+static void build_note_printf(struct build *build, const void *text, size_t size)
+{
+	if (text && memmem(text, size, "printf", 6))
+		build->result.flags |= ARAX_RESULT_PRINTF;
+}
+
+/* The files that the source may include; *prefix makes them visible. */
+static int build_files(struct build *build, char **prefix)
+{
+	uint32_t count = arax_read_u32(&build->reader);
+	struct files *files = files_new();
+	int error = files ? 0 : -EIO;
+
+	for (uint32_t i = 0; !error && i < count && !build->reader.failed; i++) {
+		size_t size;
+		char *path = arax_read_string(&build->reader);
+		const void *data = arax_read_bytes(&build->reader, &size);
+
+		if (path && !build->reader.failed)
+			error = files_add(files, path, data, size);
+		build_note_printf(build, data, size);
+		free(path);
+	}
+	char *cwd = arax_read_string(&build->reader);
+	if (!error && build->reader.failed)
+		error = -EPROTO;
+	if (!error)
+		error = files_options(files, cwd, prefix);
+	free(cwd);
+	files_free(files);
+	return error;
+}
+
+struct headers {
+	cl_uint count;
+	cl_program *programs;
+	const char **names;
+};
+
+static int build_headers(struct build *build, struct headers *headers)
+{
+	uint32_t count = arax_read_u32(&build->reader);
+
+	/* Each takes 16 bytes at least. */
+	if (build->reader.failed || count > (build->reader.size - build->reader.at) / 16)
+		return -EPROTO;
+	headers->programs = calloc(count + 1, sizeof(cl_program));
+	headers->names = calloc(count + 1, sizeof(char *));
+	if (!headers->programs || !headers->names)
+		return -ENOMEM;
+	for (; headers->count < count; headers->count++) {
+		cl_int status;
+		char *name = arax_read_string(&build->reader);
+		char *text = arax_read_string(&build->reader);
+
+		if (build->reader.failed || !name || !text)
+			return -EPROTO;
+		/* PoCL writes it below a directory of its own. */
+		if (!files_name_good(name))
+			return -EINVAL;
+		build_note_printf(build, text, strlen(text));
+		headers->names[headers->count] = name;
+		headers->programs[headers->count] = build->pocl->cl->clCreateProgramWithSource(
+		    build->pocl->context, 1, (const char **)&text, NULL, &status);
+		if (!headers->programs[headers->count])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static cl_int build_call_source(struct build *build, const struct headers *headers)
+{
+	const struct pocl *pocl = build->pocl;
+
+	if (build->kind == ARAX_BUILD_COMPILE)
+		return pocl->cl->clCompileProgram(
+		    build->program, 1, &pocl->device, build->passed, headers->count,
+		    headers->count ? headers->programs : NULL,
+		    headers->count ? headers->names : NULL, NULL, NULL);
+	return pocl->cl->clBuildProgram(build->program, 1, &pocl->device, build->passed, NULL,
+					NULL);
+}
+
+static int build_source(struct build *build)
+{
+	struct headers headers = {0};
+	char *prefix = NULL;
+	cl_int status;
+	char *source = arax_read_string(&build->reader);
+
+	if (!source)
+		return -EPROTO;
+	build_note_printf(build, source, strlen(source));
+	int error = build_files(build, &prefix);
+	if (!error)
+		error = build_headers(build, &headers);
+	if (error == -EINVAL)
+		return build_refuse(build, build_error_of(build->kind),
+				    "error: a file's name is not acceptable", "");
+	if (!error)
+		error = build_options(build, prefix);
+	if (error)
+		return error < 0 ? error : 0;
+
+	build->program = build->pocl->cl->clCreateProgramWithSource(
+	    build->pocl->context, 1, (const char **)&source, NULL, &status);
+	build->result.error = build->program ? build_call_source(build, &headers) : status;
+	return 0;
+}
+
+static cl_program build_input(struct build *build)
+{
+	size_t size;
+	cl_int status, loaded;
+	const void *data = arax_read_bytes(&build->reader, &size);
+	struct arax_result *input = data ? arax_result_parse(data, size) : NULL;
+
+	if (!input || input->error != CL_SUCCESS || !input->binary)
+		return NULL;
+	build->result.flags |= input->flags;
+	size_t length = input->binary_size;
+	const unsigned char *binary = input->binary;
+	return build->pocl->cl->clCreateProgramWithBinary(
+	    build->pocl->context, 1, &build->pocl->device, &length, &binary, &loaded, &status);
+}
+
+static int build_binary(struct build *build)
+{
+	const struct pocl *pocl = build->pocl;
+	uint32_t count = arax_read_u32(&build->reader);
+
+	if (build->reader.failed || count == 0 ||
+	    count > (build->reader.size - build->reader.at) / 8 ||
+	    (build->kind == ARAX_BUILD_REBUILD && count != 1))
+		return -EPROTO;
+	cl_program *inputs = calloc(count, sizeof(cl_program));
+	if (!inputs)
+		return -ENOMEM;
+	int error = build_options(build, NULL);
+	for (uint32_t i = 0; !error && i < count; i++) {
+		inputs[i] = build_input(build);
+		if (!inputs[i])
+			error = build_refuse(build, build_error_of(build->kind),
+					     "error: an input is not a program's binary", "")
+				    ?: 1;
+	}
+	if (!error && build->kind == ARAX_BUILD_REBUILD) {
+		build->program = inputs[0];
+		build->result.error = pocl->cl->clBuildProgram(build->program, 1, &pocl->device,
+							       build->passed, NULL, NULL);
+	} else if (!error) {
+		build->program = pocl->cl->clLinkProgram(
+		    pocl->context, 1, &pocl->device, *build->passed ? build->passed : NULL, count,
+		    inputs, NULL, NULL, &build->result.error);
+	}
+	free(inputs);
+	return error < 0 ? error : 0;
+}
+
+/* The source's name in PoCL's messages is that of a temporary file. */
+static void build_log_tidy(char *log)
+{
+	static const char prefix[] = "cache/tempfile_", name[] = "program";
+	const size_t random = 6;
+
+	for (char *at = log; (at = strstr(at, prefix)) != NULL;) {
+		char *suffix = at + strlen(prefix) + random;
+
+		if (strnlen(at, strlen(prefix) + random) < strlen(prefix) + random ||
+		    strncmp(suffix, ".cl", 3) != 0) {
+			at++;
+			continue;
+		}
+		memcpy(at, name, strlen(name));
+		memmove(at + strlen(name), suffix, strlen(suffix) + 1);
+	}
+}
+
+static void build_log(struct build *build)
+{
+	const struct pocl *pocl = build->pocl;
+	size_t size = 0;
+
+	if (!build->program || build->result.log)
+		return;
+	if (pocl->cl->clGetProgramBuildInfo(build->program, pocl->device, CL_PROGRAM_BUILD_LOG, 0,
+					    NULL, &size) != CL_SUCCESS)
+		return;
+	build->result.log = calloc(1, size + 1);
+	if (build->result.log && size)
+		(void)pocl->cl->clGetProgramBuildInfo(build->program, pocl->device,
+						      CL_PROGRAM_BUILD_LOG, size, build->result.log,
+						      NULL);
+	if (build->result.log)
+		build_log_tidy(build->result.log);
+}
+
+static cl_int build_facts(struct build *build)
+{
+	const struct pocl *pocl = build->pocl;
+	struct arax_result *result = &build->result;
+	cl_program_binary_type type = CL_PROGRAM_BINARY_TYPE_NONE;
+	size_t globals = 0, size = 0;
+	void *binary = NULL;
+	cl_int status = pocl->cl->clGetProgramBuildInfo(
+	    build->program, pocl->device, CL_PROGRAM_BINARY_TYPE, sizeof(type), &type, NULL);
+
+	/* Not every version knows it; none is then the truth. */
+	if (pocl->cl->clGetProgramBuildInfo(build->program, pocl->device,
+					    CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE,
+					    sizeof(globals), &globals, NULL) != CL_SUCCESS)
+		globals = 0;
+	result->binary_type = type;
+	result->global_variable_size = globals;
+	if (status == CL_SUCCESS)
+		status = pocl_binary(pocl, build->program, &binary, &size);
+	result->binary = binary;
+	result->binary_size = size;
+	if (status == CL_SUCCESS && type == CL_PROGRAM_BINARY_TYPE_EXECUTABLE)
+		status = kernels_describe(pocl, build->program, result);
+	return status;
+}
+
+static void build_targets(struct build *build)
+{
+	static struct arax_target targets[2];
+	static char basic[] = "cpu-basic", pthread[] = "cpu-pthread";
+
+	targets[0] = (struct arax_target){.device = basic, .id = build->pocl->basic_id};
+	targets[1] = (struct arax_target){.device = pthread, .id = build->pocl->pthread_id};
+	build->result.targets = targets;
+	build->result.ntargets = build->pocl->has_pthread ? 2 : 1;
+}
+
+/* PoCL's error as the application must see it. */
+static cl_int build_error(const struct build *build)
+{
+	switch (build->result.error) {
+	case CL_SUCCESS:
+	case CL_OUT_OF_HOST_MEMORY:
+	case CL_OUT_OF_RESOURCES:
+		return build->result.error;
+	case CL_INVALID_BUILD_OPTIONS:
+	case CL_INVALID_COMPILER_OPTIONS:
+	case CL_INVALID_LINKER_OPTIONS:
+		return build_option_error_of(build->kind);
+	default:
+		return build_error_of(build->kind);
+	}
+}
+
+static int build_parse(struct build *build)
+{
+	struct arax_reader *reader = &build->reader;
+
+	if (arax_read_u32(reader) != ARAX_BUILD_MAGIC ||
+	    arax_read_u32(reader) != ARAX_BUILD_VERSION)
+		return -EPROTO;
+	build->kind = arax_read_u32(reader);
+	build->options = arax_read_string(reader);
+	if (reader->failed || !build->options)
+		return -EPROTO;
+	switch (build->kind) {
+	case ARAX_BUILD_EXECUTABLE:
+	case ARAX_BUILD_COMPILE:
+		return build_source(build);
+	case ARAX_BUILD_LINK:
+	case ARAX_BUILD_REBUILD:
+		return build_binary(build);
+	}
+	return -EPROTO;
+}
+
+int build_run(const struct pocl *pocl, const void *request, size_t size, struct arax_writer *w)
+{
+	struct build build = {.pocl = pocl, .reader = {.data = request, .size = size}};
+	int error = build_parse(&build);
+
+	if (error)
+		return error;
+	build_log(&build);
+	if (build.result.error == CL_SUCCESS && build.program)
+		build.result.error = build_facts(&build);
+	build.result.error = build_error(&build);
+	if (build.result.error == CL_SUCCESS) {
+		build_targets(&build);
+	} else {
+		build.result.binary = NULL;
+		build.result.binary_size = 0;
+		build.result.nkernels = 0;
+		build.result.binary_type = CL_PROGRAM_BINARY_TYPE_NONE;
+	}
+	build.result.options = build.options;
+	if (!build.result.log)
+		build.result.log = strdup("");
+	arax_result_write(w, &build.result);
+	return w->failed ? -ENOMEM : 0;
+}

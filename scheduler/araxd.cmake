@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The daemon, its command-line tool and their tests; included by scheduler/CMakeLists.txt.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+
+add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_loop.c
+	araxd_socket.c config.c pool.c status.c)
+target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
+	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")
+target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(araxd PRIVATE arax-kernels arax-transport PkgConfig::INIH
+	PkgConfig::JANSSON PkgConfig::SYSTEMD)
+
+add_executable(arax arax.c)
+target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}")
+target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(arax PRIVATE arax-transport PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+
+add_executable(test-scheduler-config test_config.c config.c)
+target_compile_definitions(test-scheduler-config PRIVATE _GNU_SOURCE)
+target_include_directories(test-scheduler-config PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(test-scheduler-config PRIVATE PkgConfig::INIH)
+add_test(NAME scheduler.config COMMAND test-scheduler-config)
+set_tests_properties(scheduler.config PROPERTIES TIMEOUT 60)
+
+# Stands in for arax-tenant and arax-compile, so that the daemon's test needs no OpenCL.
+add_executable(test-scheduler-fake-child fake_child.c)
+target_compile_definitions(test-scheduler-fake-child PRIVATE _GNU_SOURCE)
+target_link_libraries(test-scheduler-fake-child PRIVATE arax-transport)
+
+add_executable(test-scheduler-araxd test_araxd.c)
+target_compile_definitions(test-scheduler-araxd PRIVATE _GNU_SOURCE)
+target_link_libraries(test-scheduler-araxd PRIVATE arax-transport)
+add_dependencies(test-scheduler-araxd araxd test-scheduler-fake-child)
+add_test(NAME scheduler.araxd COMMAND test-scheduler-araxd $<TARGET_FILE:araxd>
+	$<TARGET_FILE:test-scheduler-fake-child>)
+set_tests_properties(scheduler.araxd PROPERTIES TIMEOUT 120)
+
+install(TARGETS araxd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+install(TARGETS arax RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES arax.conf DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/arax)
+install(FILES man/arax.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES man/arax.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
+install(FILES man/araxd.8 man/arax-tenant.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
+foreach(unit arax.service arax.socket)
+	configure_file(systemd/system/${unit}.in systemd/system/${unit} @ONLY)
+	configure_file(systemd/user/${unit}.in systemd/user/${unit} @ONLY)
+	install(FILES ${CMAKE_CURRENT_BINARY_DIR}/systemd/system/${unit}
+		DESTINATION lib/systemd/system)
+	install(FILES ${CMAKE_CURRENT_BINARY_DIR}/systemd/user/${unit}
+		DESTINATION lib/systemd/user)
+endforeach()

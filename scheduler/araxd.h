@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of araxd share: the daemon itself, its clients and the requests that cannot be
+ * answered at once.
+ */
+#ifndef ARAX_SCHEDULER_ARAXD_H
+#define ARAX_SCHEDULER_ARAXD_H
+
+#include "scheduler/araxd_loop.h"
+#include "scheduler/config.h"
+#include "transport/control.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct pool;
+struct tenant;
+struct builder;
+struct history;
+struct araxd;
+
+/* One connection. */
+struct client {
+	struct araxd *daemon;
+	struct source socket, process; /* the connection and, where it can be had, its pidfd */
+	pid_t pid;
+	uid_t uid;
+	bool attaching; /* an ATTACH waits */
+	struct tenant *tenant;
+	struct client *next;
+};
+
+/* A request whose answer must wait; goes away with its client. */
+struct request {
+	struct client *client;
+	struct arax_control_head head;
+	struct arax_control_attach attach;
+	int fd; /* BUILD: the request's bytes; -1 */
+	uint64_t deadline_ns;
+	struct request *next;
+};
+
+struct araxd {
+	struct loop loop;
+	struct config config;
+	bool system;   /* for all users, not only for our own */
+	bool stopping; /* leaves when the last tenant has ended */
+	uint64_t started_ns;
+	char *socket_path, *libexec, *work;
+	bool activated; /* the socket is systemd's */
+	int lock;
+	int spare; /* a descriptor to have when there is none left */
+	struct source listening, signals;
+	struct client *clients;
+	unsigned nclients;
+	struct request *waiting; /* for a tenant or for what the device is */
+	struct timer waiting_timer, idle_timer;
+	struct pool *pool;
+	struct builder *builder;
+	struct history *history;
+};
+
+/** araxd_progress() - something became ready: look at the waiting requests again. */
+void araxd_progress(struct araxd *daemon);
+
+/** araxd_unavailable() - tenants do not start: answer the waiting requests with an error. */
+void araxd_unavailable(struct araxd *daemon, int error);
+
+/** araxd_idle() - the number of clients or tenants has changed: is it time to leave? */
+void araxd_idle(struct araxd *daemon);
+
+/** client_accept() - take a new connection from the listening socket. */
+void client_accept(struct araxd *daemon);
+void client_free(struct client *client);
+
+/** client_reply_plain() - answer with a head and perhaps one descriptor. */
+void client_reply_plain(struct client *client, const struct arax_control_head *head, int error,
+			int fd);
+
+/**
+ * client_serve() - try to answer a request that may have to wait
+ * Return: false when it must wait on.
+ */
+bool client_serve(struct request *request);
+
+void request_free(struct request *request);
+
+/** request_drop() - remove a client's requests from a list. */
+void request_drop(struct request **list, const struct client *client);
+
+void araxd_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define araxd_error(...) araxd_log(3, __VA_ARGS__)
+#define araxd_warn(...) araxd_log(4, __VA_ARGS__)
+#define araxd_info(...) araxd_log(6, __VA_ARGS__)
+
+#endif

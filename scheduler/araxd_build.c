@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Answers BUILD. A request is opaque here: it is hashed, looked up in the cache of its user's
+ * domain, and otherwise goes to the compiler process. Equal builds that are under way at the same
+ * time are one build. A build that lost its compiler is tried once more, then it fails.
+ */
+#include "scheduler/araxd_build.h"
+
+#include "kernels/cache.h"
+#include "kernels/tree.h"
+#include "scheduler/araxd_child.h"
+#include "scheduler/pool.h"
+#include "transport/build.h"
+#include "transport/socket.h"
+#include "transport/wake.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BUILDER_ATTEMPTS 2
+#define BUILDER_GIVE_UP 3
+#define BUILDER_BACKOFF_MAX_MS 10000
+#define BUILDER_WAITING_MAX 1024
+
+struct build {
+	char key[ARAX_CACHE_KEY_SIZE];
+	uid_t uid;
+	int fd;	     /* the request's bytes */
+	uint64_t id; /* 0: not with the compiler */
+	unsigned attempts;
+	struct request *requests; /* who waits for it */
+	struct build *next;
+};
+
+/* The cache of one trust domain. */
+struct domain {
+	uid_t uid;
+	struct arax_cache *cache; /* NULL: there is none */
+	struct domain *next;
+};
+
+struct builder {
+	struct araxd *daemon;
+	struct child child;
+	bool ready;
+	unsigned parallel, failures;
+	uint64_t last_id, hits, misses, failed;
+	char error[256];
+	struct build *builds;
+	struct domain *domains;
+	struct timer retry;
+};
+
+static char *builder_cache_path(const struct araxd *daemon, uid_t uid)
+{
+	const char *set = daemon->config.cache_directory;
+	const char *home = getenv("HOME"), *cache_home = getenv("XDG_CACHE_HOME");
+	char *path = NULL;
+	int length;
+
+	if (daemon->system)
+		length = asprintf(&path, "%s/%u", *set ? set : "/var/cache/arax", uid);
+	else if (*set)
+		length = asprintf(&path, "%s", set);
+	else if (cache_home && cache_home[0] == '/')
+		length = asprintf(&path, "%s/arax", cache_home);
+	else if (home && home[0] == '/')
+		length = asprintf(&path, "%s/.cache/arax", home);
+	else
+		length = asprintf(&path, "%s/cache", daemon->work);
+	return length < 0 ? NULL : path;
+}
+
+static struct arax_cache *builder_cache(struct builder *builder, uid_t uid)
+{
+	struct domain *domain = builder->domains;
+
+	while (domain && domain->uid != uid)
+		domain = domain->next;
+	if (domain)
+		return domain->cache;
+	domain = calloc(1, sizeof(*domain));
+	char *path = builder_cache_path(builder->daemon, uid);
+	if (!domain || !path) {
+		free(domain);
+		free(path);
+		return NULL;
+	}
+	int error = arax_cache_open(path, builder->daemon->config.cache_size, &domain->cache);
+	if (error)
+		araxd_warn("no cache in %s: %s", path, strerror(-error));
+	free(path);
+	domain->uid = uid;
+	domain->next = builder->domains;
+	builder->domains = domain;
+	return domain->cache;
+}
+
+static void build_free(struct builder *builder, struct build *build)
+{
+	for (struct build **at = &builder->builds; *at; at = &(*at)->next) {
+		if (*at == build) {
+			*at = build->next;
+			break;
+		}
+	}
+	while (build->requests) {
+		struct request *request = build->requests;
+
+		build->requests = request->next;
+		request_free(request);
+	}
+	if (build->fd >= 0)
+		close(build->fd);
+	free(build);
+}
+
+/* Answers all who wait for a build, and forgets it. */
+static void build_finish(struct builder *builder, struct build *build, int error, int fd)
+{
+	for (struct request *r = build->requests; r; r = r->next)
+		client_reply_plain(r->client, &r->head, error, error ? -1 : fd);
+	build_free(builder, build);
+	araxd_idle(builder->daemon);
+}
+
+static unsigned builder_compiling(const struct builder *builder)
+{
+	unsigned count = 0;
+
+	for (const struct build *b = builder->builds; b; b = b->next)
+		count += b->id != 0;
+	return count;
+}
+
+static int build_send(struct builder *builder, struct build *build)
+{
+	struct arax_control_plain message = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_COMPILE, .major = 1},
+	};
+
+	message.head.id = ++builder->last_id;
+	int error =
+	    arax_socket_send(builder->child.control.fd, &message, sizeof(message), &build->fd, 1);
+	if (!error) {
+		build->id = message.head.id;
+		build->attempts++;
+	}
+	return error;
+}
+
+/* Sends what waits, the oldest first, as far as the compiler has room. */
+static void builder_push(struct builder *builder)
+{
+	unsigned compiling = builder_compiling(builder);
+
+	if (!builder->ready || builder->child.control.fd < 0)
+		return;
+	for (struct build *b = builder->builds; b && compiling < builder->parallel; b = b->next) {
+		if (b->id)
+			continue;
+		int error = build_send(builder, b);
+		if (error == -EAGAIN)
+			return;
+		if (error) {
+			child_kill(&builder->child);
+			return;
+		}
+		compiling++;
+	}
+}
+
+static void builder_fail_all(struct builder *builder, int error)
+{
+	while (builder->builds)
+		build_finish(builder, builder->builds, error, -1);
+}
+
+static void builder_broken(struct builder *builder, const char *why)
+{
+	uint64_t delay = 100ull << (builder->failures < 7 ? builder->failures : 7);
+
+	snprintf(builder->error, sizeof(builder->error), "arax-compile %s", why);
+	araxd_error("%s", builder->error);
+	builder->failures++;
+	if (builder->failures >= BUILDER_GIVE_UP)
+		builder_fail_all(builder, ENODEV);
+	timer_set(&builder->daemon->loop, &builder->retry,
+		  delay < BUILDER_BACKOFF_MAX_MS ? delay : BUILDER_BACKOFF_MAX_MS);
+}
+
+/* What a compiler that could not clean up has left. */
+static void builder_sweep(const struct builder *builder)
+{
+	DIR *work = opendir(builder->daemon->work);
+	char *path;
+
+	if (!work)
+		return;
+	for (const struct dirent *e; (e = readdir(work));) {
+		if (strncmp(e->d_name, "compile-", 8) != 0 ||
+		    asprintf(&path, "%s/%s", builder->daemon->work, e->d_name) < 0)
+			continue;
+		int error = arax_tree_remove(path);
+		if (error)
+			araxd_warn("%s: %s", path, strerror(-error));
+		free(path);
+	}
+	closedir(work);
+}
+
+static void builder_ended(struct child *child, const siginfo_t *how)
+{
+	struct builder *builder = CONTAINER(child, struct builder, child);
+	bool was_ready = builder->ready;
+	char text[64];
+
+	builder->ready = false;
+	child_describe(how, text, sizeof(text));
+	builder_sweep(builder);
+	for (struct build *b = builder->builds, *next; b; b = next) {
+		next = b->next;
+		if (!b->id)
+			continue;
+		b->id = 0;
+		if (b->attempts >= BUILDER_ATTEMPTS)
+			build_finish(builder, b, EIO, -1);
+	}
+	if (was_ready) {
+		araxd_error("arax-compile %s", text);
+		builder_warm(builder);
+	} else {
+		builder_broken(builder, text);
+	}
+}
+
+/* Does a result say that the build was a success? Only such results are kept. */
+static bool builder_success(int fd)
+{
+	int32_t head[3] = {0};
+
+	return pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+	       (uint32_t)head[0] == ARAX_RESULT_MAGIC && head[2] == 0;
+}
+
+static void builder_result(struct builder *builder, struct build *build, int error, int fd)
+{
+	const void *data = NULL;
+	size_t size = 0;
+
+	if (!error && arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size) < 0)
+		error = EPROTO;
+	if (data)
+		munmap((void *)(uintptr_t)data, size);
+	if (error || !builder_success(fd)) {
+		builder->failed++;
+	} else {
+		struct arax_cache *cache = builder_cache(builder, build->uid);
+		int kept = cache ? arax_cache_put(cache, build->key, fd) : 0;
+
+		if (kept < 0)
+			araxd_warn("a build is not cached: %s", strerror(-kept));
+	}
+	build_finish(builder, build, error, fd);
+}
+
+static void builder_message(struct child *child, const struct arax_control_head *head, size_t size,
+			    int fds[ARAX_FDS_MAX])
+{
+	struct builder *builder = CONTAINER(child, struct builder, child);
+
+	if (size != sizeof(struct arax_control_plain))
+		return child_kill(child);
+	if (head->type == ARAX_CONTROL_READY && !builder->ready) {
+		builder->ready = true;
+		builder->failures = 0;
+		builder->error[0] = '\0';
+	} else if (head->type == (ARAX_CONTROL_COMPILE | ARAX_CONTROL_REPLY)) {
+		struct build *build = builder->builds;
+
+		while (build && (build->id != head->id || !build->id))
+			build = build->next;
+		if (build)
+			builder_result(builder, build,
+				       head->error  ? abs(head->error)
+				       : fds[0] < 0 ? EPROTO
+						    : 0,
+				       fds[0]);
+	} else {
+		return child_kill(child);
+	}
+	builder_push(builder);
+}
+
+void builder_warm(struct builder *builder)
+{
+	struct araxd *daemon = builder->daemon;
+	char limit[16], parallel[16], *path = NULL;
+
+	if (builder->child.pid || builder->retry.at_ns)
+		return;
+	if (asprintf(&path, "%s/arax-compile", daemon->libexec) < 0)
+		return builder_broken(builder, "does not start: no memory");
+	snprintf(limit, sizeof(limit), "%u", daemon->config.compile_time_limit);
+	snprintf(parallel, sizeof(parallel), "%u", builder->parallel);
+	char option_limit[] = "--time-limit", option_parallel[] = "--parallel";
+	char *argv[] = {path, option_limit, limit, option_parallel, parallel, NULL};
+	int error = child_start(&builder->child, &daemon->loop, path, argv, daemon->work);
+	free(path);
+	if (error) {
+		char why[128];
+
+		snprintf(why, sizeof(why), "does not start: %s", strerror(-error));
+		builder->failures =
+		    builder->failures < BUILDER_GIVE_UP ? BUILDER_GIVE_UP : builder->failures;
+		builder_broken(builder, why);
+	}
+}
+
+static void builder_retry(struct timer *timer)
+{
+	builder_warm(CONTAINER(timer, struct builder, retry));
+}
+
+int builder_new(struct araxd *daemon, struct builder **builder)
+{
+	cpu_set_t cpus;
+
+	*builder = calloc(1, sizeof(**builder));
+	if (!*builder)
+		return -ENOMEM;
+	(*builder)->daemon = daemon;
+	(*builder)->child.message = builder_message;
+	(*builder)->child.ended = builder_ended;
+	(*builder)->retry.fire = builder_retry;
+	(*builder)->parallel = daemon->config.compile_parallel;
+	if (!(*builder)->parallel)
+		(*builder)->parallel =
+		    sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+	if ((*builder)->parallel > 64)
+		(*builder)->parallel = 64;
+	builder_sweep(*builder);
+	return 0;
+}
+
+void builder_free(struct builder *builder)
+{
+	if (!builder)
+		return;
+	if (builder->child.pid)
+		child_finish(&builder->child);
+	builder_sweep(builder);
+	while (builder->builds)
+		build_free(builder, builder->builds);
+	while (builder->domains) {
+		struct domain *domain = builder->domains;
+
+		builder->domains = domain->next;
+		arax_cache_close(domain->cache);
+		free(domain);
+	}
+	timer_clear(&builder->daemon->loop, &builder->retry);
+	free(builder);
+}
+
+/* Hashes a request. Return: 0 or a positive error for the client. */
+static int builder_key(const struct request *request, const char *compiler,
+		       char key[ARAX_CACHE_KEY_SIZE])
+{
+	const void *data;
+	size_t size;
+	int error = arax_memfd_map(request->fd, ARAX_BUILD_MAX, &data, &size);
+
+	if (error)
+		return -error;
+	uint32_t head[2] = {0};
+	if (size >= sizeof(head))
+		memcpy(head, data, sizeof(head));
+	if (head[0] != ARAX_BUILD_MAGIC || head[1] != ARAX_BUILD_VERSION)
+		error = EPROTO;
+	else
+		arax_cache_key(compiler, data, size, key);
+	munmap((void *)(uintptr_t)data, size);
+	return error;
+}
+
+static void builder_answer(struct request *request, int error, int fd)
+{
+	client_reply_plain(request->client, &request->head, error, fd);
+	request_free(request);
+}
+
+/* The build of this key that is under way, or a new one at the end of the list. */
+static struct build *builder_find(struct builder *builder, const char *key, uid_t uid)
+{
+	struct build **at = &builder->builds;
+	unsigned count = 0;
+
+	for (; *at; at = &(*at)->next) {
+		if ((*at)->uid == uid && strcmp((*at)->key, key) == 0)
+			return *at;
+		count++;
+	}
+	if (count >= BUILDER_WAITING_MAX)
+		return NULL;
+	*at = calloc(1, sizeof(**at));
+	if (*at) {
+		strcpy((*at)->key, key);
+		(*at)->uid = uid;
+		(*at)->fd = -1;
+	}
+	return *at;
+}
+
+void builder_submit(struct builder *builder, struct request *request, const char *compiler)
+{
+	char key[ARAX_CACHE_KEY_SIZE];
+	uid_t uid = request->client->uid;
+	int error = builder_key(request, compiler, key);
+
+	if (error)
+		return builder_answer(request, error, -1);
+	struct arax_cache *cache = builder_cache(builder, uid);
+	int fd = cache ? arax_cache_get(cache, key) : -ENOENT;
+	if (fd >= 0) {
+		builder->hits++;
+		builder_answer(request, 0, fd);
+		close(fd);
+		return;
+	}
+	if (builder->failures >= BUILDER_GIVE_UP)
+		return builder_answer(request, ENODEV, -1);
+	struct build *build = builder_find(builder, key, uid);
+	if (!build)
+		return builder_answer(request, EAGAIN, -1);
+	if (build->fd < 0) {
+		builder->misses++;
+		build->fd = request->fd;
+		request->fd = -1;
+	}
+	request->next = build->requests;
+	build->requests = request;
+	builder_warm(builder);
+	builder_push(builder);
+}
+
+void builder_drop(struct builder *builder, const struct client *client)
+{
+	for (struct build *b = builder->builds; b; b = b->next)
+		request_drop(&b->requests, client);
+}
+
+struct builder_state builder_state(const struct builder *builder)
+{
+	struct builder_state state = {
+	    .running = builder->child.pid != 0,
+	    .ready = builder->ready,
+	    .pid = builder->child.pid,
+	    .compiling = builder_compiling(builder),
+	    .hits = builder->hits,
+	    .misses = builder->misses,
+	    .failures = builder->failed,
+	    .error = builder->error,
+	};
+
+	for (const struct build *b = builder->builds; b; b = b->next)
+		state.waiting += b->id == 0;
+	return state;
+}

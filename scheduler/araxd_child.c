@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Starting and watching araxd's children. Signals go through the pidfd only, so never to a process
+ * that has come to have the same number.
+ */
+#include "scheduler/araxd_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHILD_CONTROL 3
+
+extern char **environ;
+
+static bool child_passes(const char *variable)
+{
+	static const char *const names[] = {
+	    "PATH=",	     "LANG=",	       "ARAX_LOG=", "ASAN_OPTIONS=",
+	    "TSAN_OPTIONS=", "UBSAN_OPTIONS=", "POCL_"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(variable, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The child's environment: an array whose strings are environ's but for the first. */
+static char **child_environment(const char *work)
+{
+	size_t count = 0, used = 0;
+
+	while (environ && environ[count])
+		count++;
+	char **env = calloc(count + 2, sizeof(*env));
+	if (!env || asprintf(&env[used++], "ARAX_WORK_DIR=%s", work) < 0) {
+		free(env);
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (child_passes(environ[i]))
+			env[used++] = environ[i];
+	return env;
+}
+
+static int child_spawn(pid_t *pid, const char *path, char *const argv[], char *const env[],
+		       int control)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	int error;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	if (posix_spawn_file_actions_init(&actions) != 0)
+		return -ENOMEM;
+	if (posix_spawnattr_init(&attributes) != 0) {
+		posix_spawn_file_actions_destroy(&actions);
+		return -ENOMEM;
+	}
+	error = posix_spawn_file_actions_adddup2(&actions, control, CHILD_CONTROL);
+	error = error ?: posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	error = error ?: posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+	error = error ?: posix_spawn_file_actions_addclosefrom_np(&actions, CHILD_CONTROL + 1);
+	error = error ?: posix_spawnattr_setsigmask(&attributes, &none);
+	error = error ?: posix_spawnattr_setsigdefault(&attributes, &all);
+	error = error
+		    ?: posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
+								 POSIX_SPAWN_SETSIGDEF |
+								 POSIX_SPAWN_SETSID);
+	error = error ?: posix_spawn(pid, path, &actions, &attributes, argv, env);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return -error;
+}
+
+static void child_close(struct child *child)
+{
+	loop_remove(child->loop, &child->control);
+	loop_remove(child->loop, &child->process);
+	child->pid = 0;
+}
+
+static void child_process_ready(struct source *source, uint32_t events)
+{
+	struct child *child = CONTAINER(source, struct child, process);
+	siginfo_t how = {0};
+
+	(void)events;
+	if (waitid(P_PIDFD, (id_t)source->fd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0)
+		return;
+	child_close(child);
+	child->ended(child, &how);
+}
+
+static void child_control_ready(struct source *source, uint32_t events)
+{
+	struct child *child = CONTAINER(source, struct child, control);
+	union {
+		struct arax_control_head head;
+		char bytes[ARAX_CONTROL_MAX];
+	} message;
+	int fds[ARAX_FDS_MAX];
+
+	(void)events;
+	ssize_t n = arax_socket_recv(source->fd, &message, sizeof(message), fds, 0);
+	if (n == -ETIMEDOUT || n == -EAGAIN || n == -EINTR)
+		return;
+	if (n < (ssize_t)sizeof(message.head) || message.head.magic != ARAX_CONTROL_MAGIC) {
+		/* It closed its end or speaks nonsense; its end is reported by the pidfd. */
+		child_kill(child);
+		loop_remove(child->loop, source);
+		if (n <= 0)
+			return;
+	} else {
+		child->message(child, &message.head, (size_t)n, fds);
+	}
+	for (int i = 0; i < ARAX_FDS_MAX; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+int child_start(struct child *child, struct loop *loop, const char *path, char *const argv[],
+		const char *work)
+{
+	int sockets[2];
+	char **env = child_environment(work);
+
+	if (!env)
+		return -ENOMEM;
+	child->loop = loop;
+	child->control = (struct source){.fd = -1, .ready = child_control_ready};
+	child->process = (struct source){.fd = -1, .ready = child_process_ready};
+	int error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0 ? -errno : 0;
+	if (!error) {
+		error = child_spawn(&child->pid, path, argv, env, sockets[1]);
+		close(sockets[1]);
+		child->control.fd = sockets[0];
+	}
+	free(env[0]);
+	free(env);
+	if (error) {
+		child->pid = 0;
+		if (child->control.fd >= 0)
+			close(child->control.fd);
+		child->control.fd = -1;
+		return error;
+	}
+	/* It is not waited for before this, so the number is still its own. */
+	child->process.fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+	error = child->process.fd < 0 ? -errno : 0;
+	if (!error)
+		error = fcntl(child->control.fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+	if (!error)
+		error = loop_add(loop, &child->control, EPOLLIN);
+	if (!error)
+		error = loop_add(loop, &child->process, EPOLLIN);
+	if (error)
+		child_finish(child);
+	return error;
+}
+
+void child_kill(struct child *child)
+{
+	if (child->pid && child->process.fd >= 0)
+		syscall(SYS_pidfd_send_signal, child->process.fd, SIGKILL, NULL, 0);
+}
+
+void child_forget(struct child *child)
+{
+	child_close(child);
+}
+
+void child_finish(struct child *child)
+{
+	siginfo_t how;
+
+	if (!child->pid)
+		return;
+	if (child->process.fd >= 0)
+		child_kill(child);
+	else
+		kill(child->pid, SIGKILL);
+	while (waitid(P_PID, (id_t)child->pid, &how, WEXITED) < 0 && errno == EINTR)
+		;
+	child_close(child);
+}
+
+void child_describe(const siginfo_t *how, char *text, size_t size)
+{
+	if (how->si_code == CLD_EXITED)
+		snprintf(text, size, "exited with %d", how->si_status);
+	else
+		snprintf(text, size, "was ended by SIG%s", sigabbrev_np(how->si_status) ?: "?");
+}

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The connections of clients: who they are, what they ask, and the answers. A client that breaks
+ * the protocol or does not read its answers loses its connection; nobody waits for it.
+ */
+#include "scheduler/araxd.h"
+
+#include "scheduler/araxd_build.h"
+#include "scheduler/pool.h"
+#include "scheduler/status.h"
+#include "transport/protocol.h"
+#include "transport/shm.h"
+#include "transport/socket.h"
+#include "transport/wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+#define CLIENT_WAIT_NS (20ull * 1000000000)
+#define CLIENT_CONNECTIONS_PER_TENANT 8
+#define GIB (1ull << 30)
+
+static bool client_may_control(const struct client *client)
+{
+	return client->uid == 0 || client->uid == geteuid();
+}
+
+/* The loop sees the end of the connection and frees the client; callers may still hold it. */
+static void client_drop(struct client *client)
+{
+	shutdown(client->socket.fd, SHUT_RDWR);
+}
+
+static void client_reply(struct client *client, struct arax_control_head *reply, size_t size,
+			 const struct arax_control_head *head, int error, const int *fds,
+			 unsigned nfds)
+{
+	*reply = (struct arax_control_head){
+	    .magic = ARAX_CONTROL_MAGIC,
+	    .type = head->type | ARAX_CONTROL_REPLY,
+	    .major = ARAX_PROTOCOL_MAJOR,
+	    .minor = ARAX_PROTOCOL_MINOR,
+	    .error = error,
+	    .id = head->id,
+	};
+	int sent = arax_socket_send(client->socket.fd, reply, size, fds, nfds);
+	if (sent < 0) {
+		araxd_info("client %d: no answer can be sent: %s", client->pid, strerror(-sent));
+		client_drop(client);
+	}
+}
+
+void client_reply_plain(struct client *client, const struct arax_control_head *head, int error,
+			int fd)
+{
+	/* HELLO and ATTACH have fields of their own, in errors too. */
+	union {
+		struct arax_control_head head;
+		struct arax_control_plain plain;
+		struct arax_control_hello hello;
+		struct arax_control_attach attach;
+	} reply = {0};
+	size_t size = sizeof(reply.plain);
+
+	if (head->type == ARAX_CONTROL_HELLO)
+		size = sizeof(reply.hello);
+	else if (head->type == ARAX_CONTROL_ATTACH)
+		size = sizeof(reply.attach);
+	client_reply(client, &reply.head, size, head, error, &fd, fd >= 0 ? 1 : 0);
+}
+
+void request_free(struct request *request)
+{
+	if (request->fd >= 0)
+		close(request->fd);
+	free(request);
+}
+
+void request_drop(struct request **list, const struct client *client)
+{
+	while (*list) {
+		struct request *request = *list;
+
+		if (request->client != client) {
+			list = &request->next;
+			continue;
+		}
+		*list = request->next;
+		request_free(request);
+	}
+}
+
+void client_free(struct client *client)
+{
+	struct araxd *daemon = client->daemon;
+
+	for (struct client **at = &daemon->clients; *at; at = &(*at)->next) {
+		if (*at == client) {
+			*at = client->next;
+			break;
+		}
+	}
+	daemon->nclients--;
+	request_drop(&daemon->waiting, client);
+	builder_drop(daemon->builder, client);
+	if (client->tenant)
+		pool_release(client->tenant);
+	loop_remove(&daemon->loop, &client->socket);
+	loop_remove(&daemon->loop, &client->process);
+	free(client);
+	araxd_idle(daemon);
+}
+
+static void client_reply_hello(struct request *request)
+{
+	struct araxd *daemon = request->client->daemon;
+	struct arax_control_hello reply = {.pid = getpid()};
+	int fd = pool_info_fd(daemon->pool);
+
+	client_reply(request->client, &reply.head, sizeof(reply), &request->head, 0, &fd, 1);
+}
+
+/* Return: 0, -EAGAIN to wait, another -errno for the client. */
+static int client_attach(struct request *request)
+{
+	struct client *client = request->client;
+	struct araxd *daemon = client->daemon;
+	const struct arax_device_info *info = pool_info(daemon->pool);
+	struct arax_control_attach reply = {0};
+	struct arax_control_start start = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_START,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .minor = ARAX_PROTOCOL_MINOR},
+	};
+	int fds[2];
+
+	if (!info)
+		return -EAGAIN;
+	start.arena_size = (2 * info->global_mem_size + ARAX_HEAP_OFFSET + GIB - 1) / GIB * GIB;
+	memcpy(start.devices, request->attach.devices, sizeof(start.devices));
+	memcpy(start.policy, request->attach.policy, sizeof(start.policy));
+	int error =
+	    pool_attach(daemon->pool, client, &start, request->attach.program, &fds[0], &fds[1]);
+	if (error)
+		return error;
+	client->attaching = false;
+	reply.arena_size = start.arena_size;
+	reply.tenant_pid = client->tenant->pid;
+	memcpy(reply.devices, start.devices, sizeof(reply.devices));
+	memcpy(reply.policy, start.policy, sizeof(reply.policy));
+	memcpy(reply.program, request->attach.program, sizeof(reply.program));
+	client_reply(client, &reply.head, sizeof(reply), &request->head, 0, fds, 2);
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
+bool client_serve(struct request *request)
+{
+	struct client *client = request->client;
+	const struct arax_device_info *info = pool_info(client->daemon->pool);
+
+	switch (request->head.type) {
+	case ARAX_CONTROL_HELLO:
+		if (!info)
+			return false;
+		client_reply_hello(request);
+		break;
+	case ARAX_CONTROL_BUILD:
+		if (!info)
+			return false;
+		builder_submit(client->daemon->builder, request, info->compiler);
+		return true;
+	default: {
+		int error = client_attach(request);
+
+		if (error == -EAGAIN)
+			return false;
+		if (error) {
+			client->attaching = false;
+			client_reply_plain(client, &request->head, -error, -1);
+		}
+	}
+	}
+	request_free(request);
+	return true;
+}
+
+/* Answers now or puts it with those that wait. */
+static int client_request(struct client *client, const struct arax_control_head *head,
+			  const struct arax_control_attach *attach, int *fd)
+{
+	struct araxd *daemon = client->daemon;
+	struct request *request = calloc(1, sizeof(*request));
+	struct request **at = &daemon->waiting;
+
+	if (!request)
+		return ENOMEM;
+	request->client = client;
+	request->head = *head;
+	request->fd = fd ? *fd : -1;
+	if (fd)
+		*fd = -1;
+	if (attach)
+		request->attach = *attach;
+	if (client_serve(request))
+		goto out;
+	request->deadline_ns = arax_now_ns() + CLIENT_WAIT_NS;
+	while (*at)
+		at = &(*at)->next;
+	*at = request;
+	if (!daemon->waiting_timer.at_ns)
+		timer_set(&daemon->loop, &daemon->waiting_timer, CLIENT_WAIT_NS / 1000000);
+	if (pool_broken(daemon->pool))
+		araxd_unavailable(daemon, ENODEV);
+out:
+	pool_fill(daemon->pool);
+	return 0;
+}
+
+static bool client_text_good(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+/* Checks what a client may have, and narrows what it asked for. */
+static int client_on_attach(struct client *client, struct arax_control_attach *attach)
+{
+	const struct config *config = &client->daemon->config;
+	char devices[128];
+
+	if (!client_text_good(attach->devices, sizeof(attach->devices)) ||
+	    !client_text_good(attach->policy, sizeof(attach->policy)) ||
+	    !client_text_good(attach->program, sizeof(attach->program)))
+		return EPROTO;
+	if (client->tenant || client->attaching)
+		return EBUSY;
+	if (client->daemon->stopping)
+		return ESHUTDOWN;
+	if (attach->policy[0] && !config_policy_known(attach->policy))
+		return EINVAL;
+	if (config_narrow(config->devices, attach->devices, devices) < 0)
+		return EINVAL;
+	if (pool_count_user(client->daemon->pool, client->uid) >= config->max_clients_per_user)
+		return EDQUOT;
+	if (pool_count(client->daemon->pool).attached >= config->max_tenants)
+		return EAGAIN;
+	memcpy(attach->devices, devices, sizeof(attach->devices));
+	if (!attach->policy[0])
+		snprintf(attach->policy, sizeof(attach->policy), "%s", config->policy);
+	client->attaching = true;
+	int error = client_request(client, &attach->head, attach, NULL);
+	if (error)
+		client->attaching = false;
+	return error;
+}
+
+static int client_reply_json(struct client *client, const struct arax_control_head *head,
+			     char *json)
+{
+	if (!json)
+		return ENOMEM;
+	int fd = arax_memfd_from("arax-json", json, strlen(json));
+	free(json);
+	if (fd < 0)
+		return -fd;
+	client_reply_plain(client, head, 0, fd);
+	close(fd);
+	return 0;
+}
+
+static int client_on_stop(struct client *client, const struct arax_control_head *head)
+{
+	if (!client_may_control(client))
+		return EPERM;
+	araxd_info("asked to stop by process %d of user %u", client->pid, client->uid);
+	client->daemon->stopping = true;
+	client_reply_plain(client, head, 0, -1);
+	araxd_idle(client->daemon);
+	return 0;
+}
+
+union client_message {
+	struct arax_control_head head;
+	struct arax_control_hello hello;
+	struct arax_control_attach attach;
+	char bytes[ARAX_CONTROL_MAX];
+};
+
+static size_t client_size_of(unsigned type)
+{
+	switch (type) {
+	case ARAX_CONTROL_HELLO:
+		return sizeof(struct arax_control_hello);
+	case ARAX_CONTROL_ATTACH:
+		return sizeof(struct arax_control_attach);
+	default:
+		return sizeof(struct arax_control_plain);
+	}
+}
+
+/* Return: 0 when answered or waiting, a positive error for the client. */
+static int client_dispatch(struct client *client, union client_message *message, int *fd)
+{
+	switch (message->head.type) {
+	case ARAX_CONTROL_HELLO:
+		return client_request(client, &message->head, NULL, NULL);
+	case ARAX_CONTROL_ATTACH:
+		return client_on_attach(client, &message->attach);
+	case ARAX_CONTROL_BUILD:
+		return *fd < 0 ? EBADF : client_request(client, &message->head, NULL, fd);
+	case ARAX_CONTROL_STATUS:
+		return client_reply_json(client, &message->head,
+					 status_json(client->daemon, client->uid));
+	case ARAX_CONTROL_DEVICES:
+		return client_reply_json(client, &message->head,
+					 status_devices_json(client->daemon));
+	case ARAX_CONTROL_STOP:
+		return client_on_stop(client, &message->head);
+	default:
+		return EOPNOTSUPP;
+	}
+}
+
+static void client_message(struct client *client, union client_message *message, size_t size,
+			   int *fd)
+{
+	struct arax_control_head head;
+	int error;
+
+	if (size < sizeof(head) || message->head.magic != ARAX_CONTROL_MAGIC) {
+		araxd_warn("client %d of user %u sent no control message", client->pid,
+			   client->uid);
+		return client_drop(client);
+	}
+	head = message->head;
+	if (head.major != ARAX_PROTOCOL_MAJOR) {
+		error = EPROTO;
+	} else if (size != client_size_of(head.type)) {
+		araxd_warn("client %d of user %u: a message of type %u with %zu bytes", client->pid,
+			   client->uid, head.type, size);
+		return client_drop(client);
+	} else {
+		error = client_dispatch(client, message, fd);
+	}
+	if (error)
+		client_reply_plain(client, &head, error, -1);
+}
+
+static void client_ready(struct source *source, uint32_t events)
+{
+	struct client *client = CONTAINER(source, struct client, socket);
+	union client_message message;
+	int fds[ARAX_FDS_MAX];
+
+	(void)events;
+	ssize_t n = arax_socket_recv(source->fd, &message, sizeof(message), fds, 0);
+	if (n == -ETIMEDOUT)
+		return;
+	if (n <= 0)
+		return client_free(client);
+	client_message(client, &message, (size_t)n, &fds[0]);
+	for (int i = 0; i < ARAX_FDS_MAX; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+static void client_process_ready(struct source *source, uint32_t events)
+{
+	(void)events;
+	client_free(CONTAINER(source, struct client, process));
+}
+
+static unsigned client_connections(const struct araxd *daemon, uid_t uid)
+{
+	unsigned count = 0;
+
+	for (const struct client *c = daemon->clients; c; c = c->next)
+		count += c->uid == uid;
+	return count;
+}
+
+/* Tells a client that will not be served why, and forgets it. */
+static void client_refuse(int fd, int error)
+{
+	struct arax_control_plain reply = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_REPLY,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .error = error},
+	};
+
+	(void)arax_socket_send(fd, &reply, sizeof(reply), NULL, 0);
+	close(fd);
+}
+
+/* A descriptor of the process at the other end, or -1; its death ends the client even when the
+ * connection lives on in a child of it. */
+static int client_pidfd(int socket, pid_t pid)
+{
+	int fd = -1;
+	socklen_t size = sizeof(fd);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0)
+		return fd;
+	/* An older kernel: between connect and here it may have ended and left its number. */
+	fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	if (fd >= 0 && arax_socket_hung_up(socket)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static int client_new(struct araxd *daemon, int fd, pid_t pid, uid_t uid)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return -ENOMEM;
+	client->daemon = daemon;
+	client->pid = pid;
+	client->uid = uid;
+	client->socket = (struct source){.fd = fd, .ready = client_ready};
+	client->process =
+	    (struct source){.fd = client_pidfd(fd, pid), .ready = client_process_ready};
+	client->next = daemon->clients;
+	daemon->clients = client;
+	daemon->nclients++;
+	int error = loop_add(&daemon->loop, &client->socket, EPOLLIN);
+	if (!error && client->process.fd >= 0)
+		error = loop_add(&daemon->loop, &client->process, EPOLLIN);
+	if (error) {
+		client->socket.fd = -1; /* the caller's */
+		client_free(client);
+		return error;
+	}
+	araxd_idle(daemon);
+	return 0;
+}
+
+void client_accept(struct araxd *daemon)
+{
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	int fd = accept4(daemon->listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && daemon->spare >= 0) {
+		/* Left in the queue it would wake the loop for ever: take it and close it. */
+		close(daemon->spare);
+		fd = accept4(daemon->listening.fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+		daemon->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		araxd_warn("a client was refused: no descriptor is free");
+		return;
+	}
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			araxd_warn("accept: %s", strerror(errno));
+		return;
+	}
+	if (arax_socket_peer(fd, &pid, &uid, &gid) < 0)
+		return client_refuse(fd, EPERM);
+	if (!daemon->system && uid != 0 && uid != geteuid())
+		return client_refuse(fd, EPERM);
+	if (client_connections(daemon, uid) >=
+	    daemon->config.max_clients_per_user * CLIENT_CONNECTIONS_PER_TENANT)
+		return client_refuse(fd, EDQUOT);
+	int error = client_new(daemon, fd, pid, uid);
+	if (error)
+		client_refuse(fd, -error);
+}

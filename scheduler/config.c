@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reads arax.conf: one table row for each key, and a message with file and line for whatever is
+ * not in it. araxd does not start with a configuration that it does not understand.
+ */
+#include "scheduler/config.h"
+
+#include "scheduler/policy_names.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_SYSTEM "/etc/arax/arax.conf"
+#define CONFIG_DEVICES "cpu-basic,cpu-pthread"
+
+#define TYPE_DEFAULT 1u
+#define TYPE_CPU 2u
+#define TYPE_GPU 4u
+#define TYPE_ACCELERATOR 8u
+
+void config_defaults(struct config *config)
+{
+	*config = (struct config){
+	    .pool = 2,
+	    .max_clients_per_user = 64,
+	    .max_tenants = 256,
+	    .type = TYPE_GPU,
+	    .max_work_group_size = 1024,
+	    .local_memory = 32u << 10,
+	    .devices = CONFIG_DEVICES,
+	    .policy = ARAX_POLICY_DEFAULT,
+	    .cache_size = 512u << 20,
+	    .compile_time_limit = 300,
+	};
+}
+
+bool config_policy_known(const char *name)
+{
+	static const char *const names[] = {ARAX_POLICY_NAMES};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* The next name of a comma list; false at the end. */
+static bool config_next(const char **list, const char **name, size_t *length)
+{
+	while (**list == ',' || isspace((unsigned char)**list))
+		(*list)++;
+	*name = *list;
+	while (**list && **list != ',')
+		(*list)++;
+	*length = (size_t)(*list - *name);
+	while (*length && isspace((unsigned char)(*name)[*length - 1]))
+		(*length)--;
+	return *length > 0;
+}
+
+static bool config_wanted(const char *wanted, const char *device, size_t length)
+{
+	const char *name;
+	size_t n;
+	bool any = false;
+
+	while (config_next(&wanted, &name, &n)) {
+		any = true;
+		if (n <= length && strncmp(name, device, n) == 0 &&
+		    (n == length || device[n] == '-'))
+			return true;
+	}
+	return !any;
+}
+
+int config_narrow(const char *allowed, const char *wanted, char *result)
+{
+	const char *name;
+	size_t n, used = 0;
+
+	result[0] = '\0';
+	while (config_next(&allowed, &name, &n)) {
+		if (!config_wanted(wanted, name, n) || used + n + 2 > 128)
+			continue;
+		used += (size_t)snprintf(result + used, 128 - used, "%s%.*s", used ? "," : "",
+					 (int)n, name);
+	}
+	return used ? 0 : -EINVAL;
+}
+
+/* A number, with K, M or G for sizes. */
+static bool config_number(const char *text, bool size, uint64_t *value)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (size && *end) {
+		static const char units[] = "KMG";
+		const char *unit = strchr(units, toupper((unsigned char)*end));
+
+		if (!unit)
+			return false;
+		if (__builtin_mul_overflow(*value, 1ull << (10 * (unit - units + 1)), value))
+			return false;
+		end++;
+		if (strcmp(end, "iB") == 0)
+			end += 2;
+	}
+	return *end == '\0';
+}
+
+static bool config_set_type(struct config *config, const char *value)
+{
+	static const struct {
+		const char *name;
+		uint32_t type;
+	} types[] = {{"gpu", TYPE_GPU},
+		     {"accelerator", TYPE_ACCELERATOR},
+		     {"cpu", TYPE_CPU},
+		     {"default", TYPE_DEFAULT}};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(value, types[i].name) == 0) {
+			config->type = types[i].type;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool config_set_devices(struct config *config, const char *value)
+{
+	const char *list = value, *name;
+	char known[128];
+	size_t n, used = 0;
+
+	while (config_next(&list, &name, &n)) {
+		char one[64];
+
+		if (n >= sizeof(one))
+			return false;
+		memcpy(one, name, n);
+		one[n] = '\0';
+		if (config_narrow(CONFIG_DEVICES, one, known) < 0 || strcmp(known, one) != 0 ||
+		    used + n + 2 > sizeof(config->devices))
+			return false;
+		used += (size_t)snprintf(config->devices + used, sizeof(config->devices) - used,
+					 "%s%s", used ? "," : "", one);
+	}
+	return used > 0;
+}
+
+static bool config_set_policy(struct config *config, const char *value)
+{
+	if (!config_policy_known(value))
+		return false;
+	snprintf(config->policy, sizeof(config->policy), "%s", value);
+	return true;
+}
+
+static bool config_set_name(struct config *config, const char *value)
+{
+	if (!*value || strlen(value) >= sizeof(config->name))
+		return false;
+	strcpy(config->name, value);
+	return true;
+}
+
+static bool config_set_directory(struct config *config, const char *value)
+{
+	if (value[0] != '/' || strlen(value) >= sizeof(config->cache_directory))
+		return false;
+	strcpy(config->cache_directory, value);
+	return true;
+}
+
+enum config_kind { CONFIG_UNSIGNED, CONFIG_COUNT64, CONFIG_SIZE, CONFIG_CALL };
+
+static const struct config_key {
+	const char *section, *name, *what;
+	enum config_kind kind;
+	size_t offset;
+	uint64_t min, max;
+	bool (*set)(struct config *config, const char *value);
+} config_keys[] = {
+#define FIELD(field) offsetof(struct config, field)
+    {"daemon", "pool", "0 to 64", CONFIG_UNSIGNED, FIELD(pool), 0, 64, NULL},
+    {"daemon", "idle_exit", "seconds", CONFIG_UNSIGNED, FIELD(idle_exit), 0, 86400 * 365, NULL},
+    {"daemon", "max_clients_per_user", "1 to 100000", CONFIG_UNSIGNED, FIELD(max_clients_per_user),
+     1, 100000, NULL},
+    {"daemon", "max_tenants", "1 to 100000", CONFIG_UNSIGNED, FIELD(max_tenants), 1, 100000, NULL},
+    {"device", "type", "gpu, accelerator, cpu or default", CONFIG_CALL, 0, 0, 0, config_set_type},
+    {"device", "name", "a text of at most 127 bytes", CONFIG_CALL, 0, 0, 0, config_set_name},
+    {"device", "max_work_group_size", "1 to 65536", CONFIG_COUNT64, FIELD(max_work_group_size), 1,
+     65536, NULL},
+    {"device", "local_memory", "a size of 1K to 1G", CONFIG_SIZE, FIELD(local_memory), 1 << 10,
+     1 << 30, NULL},
+    {"device", "global_memory", "a size of at least 64M", CONFIG_SIZE, FIELD(global_memory),
+     64 << 20, 1ull << 42, NULL},
+    {"device", "devices", "a comma list of " CONFIG_DEVICES, CONFIG_CALL, 0, 0, 0,
+     config_set_devices},
+    {"policy", "name", "adaptive, round-robin or pinned", CONFIG_CALL, 0, 0, 0, config_set_policy},
+    {"cache", "directory", "an absolute path", CONFIG_CALL, 0, 0, 0, config_set_directory},
+    {"cache", "size", "a size of at least 1M", CONFIG_SIZE, FIELD(cache_size), 1 << 20, 1ull << 44,
+     NULL},
+    {"compile", "time_limit", "1 to 86400 seconds", CONFIG_UNSIGNED, FIELD(compile_time_limit), 1,
+     86400, NULL},
+    {"compile", "parallel", "0 to 64", CONFIG_UNSIGNED, FIELD(compile_parallel), 0, 64, NULL},
+#undef FIELD
+};
+
+static bool config_set(struct config *config, const struct config_key *key, const char *value)
+{
+	char *field = (char *)config + key->offset;
+	uint64_t number;
+
+	if (key->kind == CONFIG_CALL)
+		return key->set(config, value);
+	if (!config_number(value, key->kind == CONFIG_SIZE, &number) || number < key->min ||
+	    number > key->max)
+		return false;
+	if (key->kind == CONFIG_UNSIGNED)
+		*(unsigned *)field = (unsigned)number;
+	else
+		*(uint64_t *)field = number;
+	return true;
+}
+
+struct config_parse {
+	struct config *config;
+	char what[CONFIG_ERROR - 100]; /* is wrong with the first bad line */
+};
+
+static int config_line(void *arg, const char *section, const char *name, const char *value)
+{
+	struct config_parse *parse = arg;
+
+	for (size_t i = 0; i < sizeof(config_keys) / sizeof(config_keys[0]); i++) {
+		const struct config_key *key = &config_keys[i];
+
+		if (strcmp(key->section, section) != 0 || strcmp(key->name, name) != 0)
+			continue;
+		if (config_set(parse->config, key, value)) {
+			parse->config->has_idle_exit |= strcmp(name, "idle_exit") == 0;
+			return 1;
+		}
+		if (!parse->what[0])
+			snprintf(parse->what, sizeof(parse->what), "%s = %.100s: must be %s", name,
+				 value, key->what);
+		return 0;
+	}
+	if (!parse->what[0])
+		snprintf(parse->what, sizeof(parse->what),
+			 "unknown key '%.100s' in section [%.50s]", name, section);
+	return 0;
+}
+
+int config_read(struct config *config, const char *path, char error[CONFIG_ERROR])
+{
+	struct config_parse parse = {.config = config};
+	FILE *file = fopen(path, "re");
+
+	error[0] = '\0';
+	if (!file) {
+		int result = -errno;
+		snprintf(error, CONFIG_ERROR, "%.400s: %s", path, strerror(errno));
+		return result;
+	}
+	int line = ini_parse_file(file, config_line, &parse);
+	fclose(file);
+	if (line == 0)
+		return 0;
+	if (line < 0)
+		return -ENOMEM;
+	snprintf(error, CONFIG_ERROR, "%.200s:%d: %.290s", path, line,
+		 parse.what[0] ? parse.what : "neither a [section] nor key = value");
+	return -EINVAL;
+}
+
+static char *config_usual_path(bool system)
+{
+	const char *home = getenv("HOME"), *config_home = getenv("XDG_CONFIG_HOME");
+	char *path = NULL;
+	int length;
+
+	if (system)
+		return strdup(CONFIG_SYSTEM);
+	if (config_home && config_home[0] == '/')
+		length = asprintf(&path, "%s/arax/arax.conf", config_home);
+	else if (home && home[0] == '/')
+		length = asprintf(&path, "%s/.config/arax/arax.conf", home);
+	else
+		return strdup("");
+	return length < 0 ? NULL : path;
+}
+
+int config_load(struct config *config, const char *path, bool system, char error[CONFIG_ERROR])
+{
+	config_defaults(config);
+	error[0] = '\0';
+	if (path)
+		return config_read(config, path, error);
+
+	char *usual = config_usual_path(system);
+	if (!usual)
+		return -ENOMEM;
+	int result = *usual ? config_read(config, usual, error) : 0;
+	free(usual);
+	return result == -ENOENT ? 0 : result;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The dispatcher's loop: one record at a time from the submission ring, every check before any
+ * handler, and between records whatever became ready. Handlers of commands are here, those of
+ * definitions in dispatch_objects.c.
+ *
+ * The loop never waits for a kernel or the client; when there is nothing to do it spins shortly and
+ * sleeps in one place, tenant_wake, where the client and the devices' threads ring.
+ */
+#include "scheduler/dispatch_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SPIN_NS 50000
+#define SPIN_BUSY_NS 5000 /* while kernels run they need the processors more than we do */
+#define SLEEP_BUSY_MS 50  /* how late statistics and references may be */
+
+/* Makes a waiting command independent of the scratch memory. */
+static int command_keep(struct command *c)
+{
+	if (c->op == ARAX_OP_LAUNCH)
+		return launch_keep(c);
+	return c->work ? box_keep(c) : 0;
+}
+
+static int slot_claim(struct dispatch *d, struct command *c)
+{
+	if (c->node.state == GRAPH_FREE)
+		return 0;
+	/* Its end was published, but we have not come to it yet. */
+	int rc = drain_done(d);
+	if (!rc)
+		rc = drain_host(d);
+	if (rc)
+		return rc;
+	if (c->node.state == GRAPH_FREE)
+		return 0;
+	d->why = "slot in use";
+	return -EPROTO;
+}
+
+int command_open(struct dispatch *d, const struct arax_record *record, struct command **out)
+{
+	struct command *c = &d->commands[record->slot];
+	int rc = slot_claim(d, c);
+	if (rc)
+		return rc;
+	graph_open(&d->graph, &c->node);
+	d->inflight++;
+	c->dispatch = d;
+	c->slot = record->slot;
+	c->op = record->op;
+	c->device = 0;
+	c->owned = c->inlined = c->deferred = c->ran = false;
+	c->work = NULL;
+	c->queue = NULL;
+	c->submit_ns = arax_now_ns();
+	c->start_ns = c->end_ns = c->result = 0;
+	atomic_store_explicit(&c->after, NULL, memory_order_relaxed);
+	atomic_store_explicit(&c->published, false, memory_order_relaxed);
+	c->node.failed = record->flags & ARAX_RECORD_FAILED_WAIT;
+	*out = c;
+	return 0;
+}
+
+/* The wait list, then the place in the queue. */
+int command_enqueue(struct dispatch *d, struct command *c, const struct arax_record *record,
+		    bool all, bool barrier)
+{
+	const uint32_t *waits = arax_record_waits(record);
+	int rc = 0;
+	for (uint32_t i = 0; i < record->nwait && !rc; i++)
+		rc = graph_wait(&d->graph, &c->node, &d->commands[waits[i]].node);
+	if (rc || !record->queue)
+		return rc;
+	c->queue = (struct queue *)objects_get(&d->objects, record->queue);
+	if (!c->queue) {
+		d->why = "undefined queue";
+		return -EPROTO;
+	}
+	object_ref(&c->queue->object);
+	return graph_enqueue(&d->graph, &c->node, &c->queue->graph, all, barrier);
+}
+
+/* The command is entered: run it now or keep it for later. */
+int command_submit(struct dispatch *d, struct command *c)
+{
+	int rc;
+	atomic_store_explicit(&d->shm->slots[c->slot].status, STATUS_SUBMITTED,
+			      memory_order_relaxed);
+	if (graph_close(&c->node))
+		return command_start(d, c);
+	if (c->op == ARAX_OP_LAUNCH && launch_chain(d, c, &rc))
+		return rc;
+	return command_keep(c);
+}
+
+int command_start(struct dispatch *d, struct command *c)
+{
+	if (c->node.failed)
+		return command_end(d, c, STATUS_WAIT_FAILED);
+	switch (c->op) {
+	case ARAX_OP_LAUNCH:
+		return launch_start(d, c);
+	case ARAX_OP_COPY:
+	case ARAX_OP_FILL:
+		return box_start(d, c);
+	case ARAX_OP_HOST:
+		return host_announce(d, c);
+	default:
+		assert(c->op == ARAX_OP_MARKER);
+		return command_end(d, c, 0);
+	}
+}
+
+static int handler_launch(struct dispatch *d, const struct arax_record *record)
+{
+	struct launch *launch;
+	struct command *c;
+	int rc = launch_decode(d, (const void *)record, &launch);
+	if (!rc)
+		rc = command_open(d, record, &c);
+	if (rc)
+		return rc;
+	c->work = launch;
+	rc = command_enqueue(d, c, record, false, false);
+	return rc ? rc : command_submit(d, c);
+}
+
+static int handle_box(struct dispatch *d, const struct arax_record *record)
+{
+	struct command *c;
+	int rc = command_open(d, record, &c);
+	if (rc)
+		return rc;
+	c->work = record;
+	rc = command_enqueue(d, c, record, false, false);
+	return rc ? rc : command_submit(d, c);
+}
+
+static int handler_copy(struct dispatch *d, const struct arax_record *record)
+{
+	return handle_box(d, record);
+}
+
+static int handler_fill(struct dispatch *d, const struct arax_record *record)
+{
+	return handle_box(d, record);
+}
+
+static int handler_marker(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_marker *op = (const void *)record;
+	struct command *c;
+	int rc = command_open(d, record, &c);
+	if (!rc)
+		rc = command_enqueue(d, c, record, op->all, op->barrier);
+	return rc ? rc : command_submit(d, c);
+}
+
+static int handler_host(struct dispatch *d, const struct arax_record *record)
+{
+	struct command *c;
+	int rc = command_open(d, record, &c);
+	if (!rc)
+		rc = command_enqueue(d, c, record, false, false);
+	return rc ? rc : command_submit(d, c);
+}
+
+static int handler_user(struct dispatch *d, const struct arax_record *record)
+{
+	struct command *c;
+	if (record->nwait || record->queue)
+		return -EPROTO;
+	int rc = command_open(d, record, &c);
+	if (rc)
+		return rc;
+	graph_close(&c->node);
+	c->node.state = GRAPH_HOST;
+	return 0;
+}
+
+typedef int (*handler_fn)(struct dispatch *d, const struct arax_record *record);
+static const handler_fn handlers[ARAX_OP_COUNT] = {
+#define OP(number, NAME, name, tail) [number] = handler_##name,
+    ARAX_OPS(OP)
+#undef OP
+};
+
+/* Return: 1 when a record was handled, 0 when there was none. */
+static int take_record(struct dispatch *d)
+{
+	struct arax_record *record = d->record;
+	int size = arax_ring_read(&d->sq, record, ARAX_RECORD_MAX);
+	if (size <= 0) {
+		if (size < 0)
+			d->why = "submission ring";
+		return size;
+	}
+	if (arax_record_check(record, (size_t)size, ARAX_HEAP_OFFSET, d->config.arena_size)) {
+		d->why = "malformed record";
+		return -EPROTO;
+	}
+	int rc = handlers[record->op](d, record);
+	if (rc == -EPROTO && !d->why)
+		d->why = arax_op_name(record->op);
+	return rc ? rc : 1;
+}
+
+static int start_ready(struct dispatch *d)
+{
+	struct graph_node *node;
+	int rc = 0;
+	while (!rc && (node = graph_next(&d->graph))) {
+		struct command *c = command_of(node);
+		rc = node->state == GRAPH_HELD ? command_end(d, c, c->status) : command_start(d, c);
+	}
+	if (!rc && d->held.first)
+		rc = launch_pump(d);
+	return rc;
+}
+
+static bool work_waits(void *arg)
+{
+	struct dispatch *d = arg;
+	return arax_ring_pending(&d->sq) || arax_ring_pending(&d->hq) ||
+	       atomic_load_explicit(&d->done, memory_order_relaxed) ||
+	       atomic_load_explicit(&d->fatal, memory_order_relaxed);
+}
+
+/* The word goes back to 0 before a record is taken, so whoever sees that the ring is empty and
+ * then the word set knows that nothing moves without the client. */
+static void set_idle(struct dispatch *d, bool idle)
+{
+	if (d->idle == idle)
+		return;
+	d->idle = idle;
+	atomic_store(&d->shm->tenant_idle, idle);
+}
+
+static void rest(struct dispatch *d)
+{
+	set_idle(d, d->running == 0);
+	atomic_store(&d->others, d->inflight - d->running);
+	arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin, work_waits, d,
+		       d->running ? SLEEP_BUSY_MS : -1);
+}
+
+/* The records before a host entry were visible when the entry was, and have all been read. */
+static int check_parked(struct dispatch *d)
+{
+	int rc = drain_host(d);
+	if (rc || !d->parked)
+		return rc;
+	d->why = "host completion of no command";
+	return -EPROTO;
+}
+
+static int step(struct dispatch *d)
+{
+	int rc = 0;
+	if (atomic_load_explicit(&d->done, memory_order_relaxed))
+		rc = drain_done(d);
+	if (!rc && (d->parked || arax_ring_pending(&d->hq)))
+		rc = drain_host(d);
+	if (!rc && (graph_has_ready(&d->graph) || d->held.first))
+		rc = start_ready(d);
+	return rc ? rc : take_record(d);
+}
+
+int dispatch_run(struct dispatch *d, const char **why)
+{
+	int rc = 0;
+	d->why = NULL;
+	for (;;) {
+		if (work_waits(d))
+			set_idle(d, false);
+		rc = step(d);
+		if (rc == 0 && d->parked)
+			rc = check_parked(d);
+		if (rc < 0)
+			break;
+		/* Ready commands may have come out of the record that was just handled. */
+		if (rc == 0 && !graph_has_ready(&d->graph) && !work_waits(d))
+			rest(d);
+	}
+	*why = d->why ? d->why : strerror(-rc);
+	return rc;
+}
+
+static void rings_init(struct dispatch *d)
+{
+	struct arax_shm *shm = d->shm;
+	arax_ring_init(&d->sq, &shm->sq, shm->sq_data, ARAX_SQ_BYTES);
+	arax_ring_init(&d->hq, &shm->hq, shm->hq_entries, ARAX_HQ_ENTRIES);
+	arax_ring_init(&d->cq, &shm->cq, shm->cq_entries, ARAX_CQ_ENTRIES);
+	arax_spin_init(&d->spin, SPIN_NS);
+	arax_spin_init(&d->spin_busy, SPIN_BUSY_NS);
+}
+
+static void devices_init(struct dispatch *d)
+{
+	objects_init(&d->objects, d->config.devices, d->config.ndevices);
+	for (unsigned i = 0; i < d->config.ndevices; i++)
+		d->devices[i] = (struct policy_device){
+		    .inline_launch = d->config.devices[i].inline_launch,
+		    .parallel = d->config.devices[i].parallel,
+		};
+	stats_init(d);
+}
+
+/* The process ends with its dispatcher, so there is no opposite of this. */
+int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
+{
+	static struct arax_stats private_stats;
+	assert(config->ndevices <= POLICY_DEVICES && config->allowed);
+	struct dispatch *d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->config = *config;
+	d->shm = config->arena;
+	d->stats = config->stats ? config->stats : &private_stats;
+	d->record = aligned_alloc(64, ARAX_RECORD_MAX);
+	d->launch_scratch = malloc(sizeof(struct launch) + 1024 * sizeof(struct launch_arg));
+	d->arg_scratch = malloc(1024 * sizeof(struct arax_launch_arg));
+	d->loose = queue_new(true);
+	if (!d->record || !d->launch_scratch || !d->arg_scratch || !d->loose) {
+		free(d->record);
+		free(d->launch_scratch);
+		free(d->arg_scratch);
+		free(d->loose);
+		free(d);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&d->cq_lock, NULL);
+	graph_init(&d->graph);
+	rings_init(d);
+	devices_init(d);
+	*out = d;
+	return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Handlers of the dispatcher for definitions: records that change the tables and have no place in
+ * the order of commands. The ring's own order makes a definition precede its uses, so a handle that
+ * is not defined here is a client's mistake and ends its tenant.
+ */
+#include "scheduler/dispatch_internal.h"
+
+#include <errno.h>
+
+/* Takes over the new object's reference. */
+static int define(struct dispatch *d, uint32_t handle, struct object *object)
+{
+	if (!object)
+		return -ENOMEM;
+	int rc = objects_set(&d->objects, handle, object);
+	if (rc)
+		object_unref(&d->objects, object);
+	return rc;
+}
+
+int handler_queue_define(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_queue_define *op = (const void *)record;
+	return define(d, op->queue, (struct object *)queue_new(op->out_of_order));
+}
+
+int handler_queue_drop(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_queue_drop *op = (const void *)record;
+	return objects_drop(&d->objects, op->queue);
+}
+
+int handler_mem_define(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_mem_define *op = (const void *)record;
+	const struct arax_mem_desc desc = {
+	    .type = op->type,
+	    .flags = op->flags,
+	    .data = (char *)d->config.arena + op->data_off,
+	    .size = op->data_len,
+	    .channel_order = op->channel_order,
+	    .channel_type = op->channel_type,
+	    .width = op->width,
+	    .height = op->height,
+	    .depth = op->depth,
+	    .array_size = op->array_size,
+	    .row_pitch = op->row_pitch,
+	    .slice_pitch = op->slice_pitch,
+	};
+	return define(d, op->mem, (struct object *)mem_new(&desc));
+}
+
+int handler_mem_drop(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_mem_drop *op = (const void *)record;
+	return objects_drop(&d->objects, op->mem);
+}
+
+/* Loaded now on the first device that is allowed (PoCL's basic, where the first launch will most
+ * likely go), on the others when they first run one of its kernels: 2 ms each. */
+int handler_program_load(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_program_load *op = (const void *)record;
+	struct command *c;
+	if (record->nwait || record->queue)
+		return -EPROTO;
+	int rc = command_open(d, record, &c);
+	if (rc)
+		return rc;
+	struct program *program =
+	    program_new((const char *)d->config.arena + op->binary_off, op->binary_len);
+	rc = define(d, op->program, (struct object *)program);
+	if (rc)
+		return rc;
+	struct arax_device_program *loaded;
+	stats_add(&d->stats->programs, 1);
+	int status = program_on(&d->objects, program, policy_first(d->config.allowed), &loaded);
+	graph_close(&c->node);
+	return command_end(d, c, status);
+}
+
+int handler_program_drop(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_program_drop *op = (const void *)record;
+	return objects_drop(&d->objects, op->program);
+}
+
+int handler_kernel_define(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_kernel_define *op = (const void *)record;
+	struct program *program = (struct program *)objects_get(&d->objects, op->program);
+	if (!program)
+		return -EPROTO;
+	struct kernel *kernel =
+	    kernel_new(program, arax_record_tail(record), record->tail_size, op->nargs);
+	if (kernel)
+		kernel->stat = stats_kernel(d, kernel->name);
+	return define(d, op->kernel, (struct object *)kernel);
+}
+
+int handler_kernel_drop(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_kernel_drop *op = (const void *)record;
+	return objects_drop(&d->objects, op->kernel);
+}
+
+int handler_sampler_define(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_sampler_define *op = (const void *)record;
+	return define(d, op->sampler, (struct object *)sampler_new(op));
+}
+
+int handler_sampler_drop(struct dispatch *d, const struct arax_record *record)
+{
+	const struct arax_op_sampler_drop *op = (const void *)record;
+	return objects_drop(&d->objects, op->sampler);
+}

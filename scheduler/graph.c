@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The order of commands, see graph.h. A command keeps a count of unfinished predecessors and a list
+ * of edges to its successors; finishing it walks that list once. Edges come from a free list, so
+ * that the usual command (no wait list, an idle queue) allocates nothing.
+ */
+#include "scheduler/graph.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EDGES_PER_CHUNK 512
+
+struct graph_edge {
+	struct graph_edge *next;
+	struct graph_node *to;
+	bool wait;
+};
+
+void graph_init(struct graph *graph)
+{
+	memset(graph, 0, sizeof(*graph));
+}
+
+void graph_exit(struct graph *graph)
+{
+	for (uint32_t i = 0; i < graph->nchunks; i++)
+		free(graph->chunks[i]);
+	free(graph->chunks);
+	memset(graph, 0, sizeof(*graph));
+}
+
+static int edges_grow(struct graph *graph)
+{
+	struct graph_edge **chunks =
+	    realloc(graph->chunks, (graph->nchunks + 1) * sizeof(struct graph_edge *));
+	if (!chunks)
+		return -ENOMEM;
+	graph->chunks = chunks;
+	struct graph_edge *chunk = malloc(EDGES_PER_CHUNK * sizeof(*chunk));
+	if (!chunk)
+		return -ENOMEM;
+	chunks[graph->nchunks++] = chunk;
+	for (int i = 0; i < EDGES_PER_CHUNK; i++) {
+		chunk[i].next = graph->spare;
+		graph->spare = &chunk[i];
+	}
+	return 0;
+}
+
+static int edge_add(struct graph *graph, struct graph_node *from, struct graph_node *to, bool wait)
+{
+	if (!graph->spare) {
+		int rc = edges_grow(graph);
+		if (rc)
+			return rc;
+	}
+	struct graph_edge *edge = graph->spare;
+	graph->spare = edge->next;
+	*edge = (struct graph_edge){.next = from->successors, .to = to, .wait = wait};
+	from->successors = edge;
+	to->pending++;
+	to->wait_edges += wait;
+	return 0;
+}
+
+void graph_open(struct graph *graph, struct graph_node *node)
+{
+	(void)graph;
+	assert(node->state == GRAPH_FREE);
+	memset(node, 0, sizeof(*node));
+	node->state = GRAPH_WAITING;
+}
+
+int graph_wait(struct graph *graph, struct graph_node *node, struct graph_node *pred)
+{
+	if (pred == node)
+		return 0;
+	if (pred->state == GRAPH_FREE) {
+		node->failed |= pred->status < 0;
+		return 0;
+	}
+	/* A wait list often names a command twice in a row; the newest edge tells. */
+	if (pred->successors && pred->successors->to == node)
+		return 0;
+	return edge_add(graph, pred, node, true);
+}
+
+static void queue_append(struct graph_queue *queue, struct graph_node *node)
+{
+	node->queue = queue;
+	node->prev = queue->last;
+	node->next = NULL;
+	if (queue->last)
+		queue->last->next = node;
+	else
+		queue->first = node;
+	queue->last = node;
+}
+
+static void queue_remove(struct graph_node *node)
+{
+	struct graph_queue *queue = node->queue;
+	if (!queue)
+		return;
+	if (node->prev)
+		node->prev->next = node->next;
+	else
+		queue->first = node->next;
+	if (node->next)
+		node->next->prev = node->prev;
+	else
+		queue->last = node->prev;
+	if (queue->barrier == node)
+		queue->barrier = NULL;
+	node->queue = NULL;
+}
+
+/* An order edge, unless a wait edge from the same command was just made. */
+static int order_after(struct graph *graph, struct graph_node *node, struct graph_node *pred)
+{
+	if (!pred || (pred->successors && pred->successors->to == node))
+		return 0;
+	return edge_add(graph, pred, node, false);
+}
+
+int graph_enqueue(struct graph *graph, struct graph_node *node, struct graph_queue *queue, bool all,
+		  bool barrier)
+{
+	int rc = 0;
+	if (!queue->out_of_order) {
+		/* Everything before the last command is before it by induction. */
+		rc = order_after(graph, node, queue->last);
+	} else if (all) {
+		for (struct graph_node *pred = queue->first; pred && !rc; pred = pred->next)
+			rc = order_after(graph, node, pred);
+	} else {
+		rc = order_after(graph, node, queue->barrier);
+	}
+	if (rc)
+		return rc;
+	queue_append(queue, node);
+	if (barrier)
+		queue->barrier = node;
+	return 0;
+}
+
+bool graph_close(struct graph_node *node)
+{
+	assert(node->state == GRAPH_WAITING);
+	if (node->pending)
+		return false;
+	node->state = GRAPH_READY;
+	return true;
+}
+
+static void ready_append(struct graph *graph, struct graph_node *node)
+{
+	node->ready_next = NULL;
+	if (graph->ready_last)
+		graph->ready_last->ready_next = node;
+	else
+		graph->ready_first = node;
+	graph->ready_last = node;
+}
+
+struct graph_node *graph_next(struct graph *graph)
+{
+	struct graph_node *node = graph->ready_first;
+	if (!node)
+		return NULL;
+	graph->ready_first = node->ready_next;
+	if (!graph->ready_first)
+		graph->ready_last = NULL;
+	return node;
+}
+
+struct graph_node *graph_chainable(const struct graph_node *node)
+{
+	if (node->state != GRAPH_WAITING || node->pending != 1 || node->wait_edges || node->failed)
+		return NULL;
+	if (!node->queue || node->queue->out_of_order)
+		return NULL;
+	/* The one order edge of an in-order queue comes from the command before. */
+	return node->prev && node->prev->state == GRAPH_RUNNING ? node->prev : NULL;
+}
+
+static void release_successor(struct graph *graph, const struct graph_edge *edge, int32_t status)
+{
+	struct graph_node *to = edge->to;
+	assert(to->pending > 0);
+	to->pending--;
+	to->wait_edges -= edge->wait;
+	if (edge->wait && status < 0)
+		to->failed = true;
+	if (to->pending)
+		return;
+	if (to->state == GRAPH_WAITING)
+		to->state = GRAPH_READY;
+	else if (to->state != GRAPH_HELD)
+		return; /* chained and still running */
+	ready_append(graph, to);
+}
+
+void graph_chain(struct graph_node *node)
+{
+	assert(graph_chainable(node));
+	node->state = GRAPH_RUNNING;
+}
+
+bool graph_finish(struct graph *graph, struct graph_node *node, int32_t status)
+{
+	assert(node->state != GRAPH_FREE && node->state != GRAPH_WAITING);
+	node->status = status;
+	if (node->pending) {
+		node->state = GRAPH_HELD;
+		return false;
+	}
+	queue_remove(node);
+	node->state = GRAPH_FREE;
+	struct graph_edge *edge = node->successors;
+	node->successors = NULL;
+	/* Edges were pushed in front; successors shall come out in the order they went in. */
+	struct graph_edge *ordered = NULL;
+	while (edge) {
+		struct graph_edge *next = edge->next;
+		edge->next = ordered;
+		ordered = edge;
+		edge = next;
+	}
+	while (ordered) {
+		struct graph_edge *next = ordered->next;
+		release_successor(graph, ordered, status);
+		ordered->next = graph->spare;
+		graph->spare = ordered;
+		ordered = next;
+	}
+	return true;
+}

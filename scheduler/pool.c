@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Keeps tenants ready, hands them out and ends them. A tenant serves one client in its life. The
+ * first that is ready defines the virtual device for as long as this araxd lives.
+ *
+ * Not here yet: finding the tenants of an earlier araxd again, and sandboxing before the start.
+ */
+#include "scheduler/pool.h"
+
+#include "kernels/tree.h"
+#include "scheduler/status.h"
+#include "transport/shm.h"
+#include "transport/socket.h"
+#include "transport/wake.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define POOL_STARTING_MAX 4
+#define POOL_BACKOFF_MAX_MS 10000
+#define POOL_GIVE_UP 3 /* failures in a row after which requests do not wait */
+
+struct pool {
+	struct araxd *daemon;
+	struct tenant *tenants;
+	struct arax_device_info info;
+	int info_fd;
+	unsigned failures;
+	char error[256];
+	struct timer retry;
+};
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+struct pool_count pool_count(const struct pool *pool)
+{
+	struct pool_count count = {0};
+
+	for (const struct tenant *t = pool->tenants; t; t = t->next) {
+		count.starting += t->state == TENANT_STARTING;
+		count.ready += t->state == TENANT_READY;
+		count.attached += t->state == TENANT_ATTACHED;
+	}
+	return count;
+}
+
+unsigned pool_count_user(const struct pool *pool, uid_t uid)
+{
+	unsigned count = 0;
+
+	for (const struct tenant *t = pool->tenants; t; t = t->next)
+		count += t->state == TENANT_ATTACHED && t->uid == uid;
+	return count;
+}
+
+const struct tenant *pool_tenants(const struct pool *pool)
+{
+	return pool->tenants;
+}
+
+const char *pool_error(const struct pool *pool)
+{
+	return pool->error;
+}
+
+bool pool_broken(const struct pool *pool)
+{
+	return pool->failures >= POOL_GIVE_UP;
+}
+
+const struct arax_device_info *pool_info(const struct pool *pool)
+{
+	return pool->info_fd >= 0 ? &pool->info : NULL;
+}
+
+int pool_info_fd(const struct pool *pool)
+{
+	return pool->info_fd;
+}
+
+/* The scratch directory of a tenant that has ended; one that goes on keeps it. */
+static void tenant_clean(struct tenant *tenant)
+{
+	int error = tenant->work ? arax_tree_remove(tenant->work) : 0;
+
+	if (error)
+		araxd_warn("%s: %s", tenant->work, strerror(-error));
+}
+
+static void tenant_free(struct tenant *tenant)
+{
+	for (struct tenant **at = &tenant->pool->tenants; *at; at = &(*at)->next) {
+		if (*at == tenant) {
+			*at = tenant->next;
+			break;
+		}
+	}
+	if (tenant->stats)
+		munmap((void *)(uintptr_t)tenant->stats, sizeof(*tenant->stats));
+	free(tenant->work);
+	free(tenant);
+}
+
+/* Tenants do not start: say so, try again later, and do not let clients wait for nothing. */
+static void pool_failed(struct pool *pool, const char *why)
+{
+	uint64_t delay = 100ull << (pool->failures < 7 ? pool->failures : 7);
+
+	snprintf(pool->error, sizeof(pool->error), "arax-tenant %s", why);
+	araxd_error("%s (failure %u)", pool->error, pool->failures + 1);
+	timer_set(&pool->daemon->loop, &pool->retry, least(delay, POOL_BACKOFF_MAX_MS));
+	if (++pool->failures >= POOL_GIVE_UP)
+		araxd_unavailable(pool->daemon, ENODEV);
+}
+
+static void tenant_ended(struct child *child, const siginfo_t *how)
+{
+	struct tenant *tenant = CONTAINER(child, struct tenant, child);
+	struct pool *pool = tenant->pool;
+	bool failed = tenant->state != TENANT_ATTACHED;
+	char text[64];
+
+	child_describe(how, text, sizeof(text));
+	if (tenant->state == TENANT_ATTACHED) {
+		araxd_info("tenant %d of %s (%d) %s", tenant->pid, tenant->program,
+			   tenant->client_pid, text);
+		history_add(pool->daemon->history, tenant);
+		if (tenant->client)
+			tenant->client->tenant = NULL;
+	}
+	tenant_clean(tenant);
+	tenant_free(tenant);
+	if (failed)
+		pool_failed(pool, text);
+	pool_fill(pool);
+	araxd_idle(pool->daemon);
+}
+
+/* Strings of a child end where they must, and no size is larger than the configuration says. */
+static void pool_cap(struct pool *pool)
+{
+	const struct config *config = &pool->daemon->config;
+	struct arax_device_info *info = &pool->info;
+
+	info->name[sizeof(info->name) - 1] = '\0';
+	info->compiler[sizeof(info->compiler) - 1] = '\0';
+	info->extensions[sizeof(info->extensions) - 1] = '\0';
+	info->c_features[sizeof(info->c_features) - 1] = '\0';
+	info->type = config->type;
+	if (config->name[0])
+		snprintf(info->name, sizeof(info->name), "%s", config->name);
+	info->max_group_size = least(info->max_group_size, config->max_work_group_size);
+	for (int i = 0; i < 3; i++)
+		info->max_work_item_sizes[i] =
+		    least(info->max_work_item_sizes[i], config->max_work_group_size);
+	info->local_mem_size = least(info->local_mem_size, config->local_memory);
+	if (config->global_memory)
+		info->global_mem_size = config->global_memory;
+	/* So that the arena's size can be computed and mapped. */
+	info->global_mem_size = least(info->global_mem_size, 1ull << 42);
+	info->max_alloc_size = least(info->max_alloc_size, info->global_mem_size);
+	info->max_constant_buffer = least(info->max_constant_buffer, info->max_alloc_size);
+	info->nformats = (uint32_t)least(info->nformats, ARAX_FORMATS_MAX);
+}
+
+static int pool_freeze(struct pool *pool, int fd)
+{
+	const void *data;
+	size_t size;
+	int error = arax_memfd_map(fd, sizeof(pool->info), &data, &size);
+
+	if (error)
+		return error;
+	if (size == sizeof(pool->info))
+		memcpy(&pool->info, data, size);
+	munmap((void *)(uintptr_t)data, size);
+	if (size != sizeof(pool->info) || pool->info.size != sizeof(pool->info) ||
+	    !pool->info.global_mem_size)
+		return -EPROTO;
+	pool_cap(pool);
+	fd = arax_memfd_from("arax-device-info", &pool->info, sizeof(pool->info));
+	if (fd < 0)
+		return fd;
+	pool->info_fd = fd;
+	return 0;
+}
+
+static void tenant_message(struct child *child, const struct arax_control_head *head, size_t size,
+			   int fds[ARAX_FDS_MAX])
+{
+	struct tenant *tenant = CONTAINER(child, struct tenant, child);
+	struct pool *pool = tenant->pool;
+	int error = 0;
+
+	if (head->type != ARAX_CONTROL_READY || tenant->state != TENANT_STARTING ||
+	    size != sizeof(struct arax_control_plain))
+		error = -EPROTO;
+	else if (pool->info_fd < 0)
+		error = pool_freeze(pool, fds[0]);
+	if (error) {
+		araxd_error("tenant %d: %s", tenant->pid, strerror(-error));
+		child_kill(child);
+		return;
+	}
+	tenant->state = TENANT_READY;
+	pool->failures = 0;
+	pool->error[0] = '\0';
+	araxd_progress(pool->daemon);
+	pool_fill(pool);
+}
+
+static int tenant_start(struct tenant *tenant)
+{
+	struct araxd *daemon = tenant->pool->daemon;
+	char *path = NULL;
+
+	if (asprintf(&tenant->work, "%s/tenant-XXXXXX", daemon->work) < 0) {
+		tenant->work = NULL;
+		return -ENOMEM;
+	}
+	if (!mkdtemp(tenant->work))
+		return -errno;
+	if (asprintf(&path, "%s/arax-tenant", daemon->libexec) < 0)
+		return -ENOMEM;
+	char *argv[] = {path, NULL};
+	int error = child_start(&tenant->child, &daemon->loop, path, argv, tenant->work);
+	free(path);
+	return error;
+}
+
+static int pool_start(struct pool *pool)
+{
+	struct tenant *tenant = calloc(1, sizeof(*tenant));
+
+	if (!tenant)
+		return -ENOMEM;
+	tenant->pool = pool;
+	tenant->child.message = tenant_message;
+	tenant->child.ended = tenant_ended;
+	int error = tenant_start(tenant);
+	if (error) {
+		tenant_clean(tenant);
+		tenant_free(tenant);
+		return error;
+	}
+	tenant->pid = tenant->child.pid;
+	tenant->next = pool->tenants;
+	pool->tenants = tenant;
+	return 0;
+}
+
+/* How many tenants should be starting or ready. */
+static unsigned pool_wanted(const struct pool *pool)
+{
+	unsigned waiting = 0;
+
+	for (const struct request *r = pool->daemon->waiting; r; r = r->next)
+		waiting += r->head.type == ARAX_CONTROL_ATTACH || pool->info_fd < 0;
+	/* The first alone: it is what everybody waits for. */
+	if (pool->info_fd < 0)
+		return waiting || pool->daemon->config.pool ? 1 : 0;
+	return waiting + pool->daemon->config.pool;
+}
+
+void pool_fill(struct pool *pool)
+{
+	if (pool->retry.at_ns || pool->daemon->stopping)
+		return;
+	for (;;) {
+		struct pool_count count = pool_count(pool);
+
+		if (count.starting + count.ready >= pool_wanted(pool) ||
+		    count.starting >= POOL_STARTING_MAX ||
+		    count.starting + count.ready + count.attached >=
+			pool->daemon->config.max_tenants)
+			return;
+		int error = pool_start(pool);
+		if (error) {
+			char why[128];
+
+			snprintf(why, sizeof(why), "does not start: %s", strerror(-error));
+			pool->failures =
+			    pool->failures < POOL_GIVE_UP ? POOL_GIVE_UP : pool->failures;
+			pool_failed(pool, why);
+			return;
+		}
+	}
+}
+
+static void pool_retry(struct timer *timer)
+{
+	pool_fill(CONTAINER(timer, struct pool, retry));
+}
+
+int pool_new(struct araxd *daemon, struct pool **pool)
+{
+	*pool = calloc(1, sizeof(**pool));
+	if (!*pool)
+		return -ENOMEM;
+	(*pool)->daemon = daemon;
+	(*pool)->info_fd = -1;
+	(*pool)->retry.fire = pool_retry;
+	return 0;
+}
+
+void pool_free(struct pool *pool)
+{
+	if (!pool)
+		return;
+	while (pool->tenants) {
+		struct tenant *tenant = pool->tenants;
+
+		if (tenant->state == TENANT_ATTACHED) {
+			child_forget(&tenant->child);
+		} else {
+			child_finish(&tenant->child);
+			tenant_clean(tenant);
+		}
+		tenant_free(tenant);
+	}
+	timer_clear(&pool->daemon->loop, &pool->retry);
+	if (pool->info_fd >= 0)
+		close(pool->info_fd);
+	free(pool);
+}
+
+/* Where and how urgently the client runs is where and how its kernels run. */
+static void tenant_adopt_scheduling(const struct tenant *tenant, pid_t client)
+{
+	cpu_set_t cpus;
+	char path[64];
+	bool has_cpus = sched_getaffinity(client, sizeof(cpus), &cpus) == 0;
+
+	errno = 0;
+	int nice = getpriority(PRIO_PROCESS, (id_t)client);
+	bool has_nice = errno == 0 && nice > getpriority(PRIO_PROCESS, 0);
+
+	snprintf(path, sizeof(path), "/proc/%d/task", tenant->pid);
+	DIR *threads = opendir(path);
+	if (!threads)
+		return;
+	for (const struct dirent *e; (e = readdir(threads));) {
+		int thread = atoi(e->d_name);
+
+		if (thread <= 0)
+			continue;
+		if (has_cpus && sched_setaffinity(thread, sizeof(cpus), &cpus) < 0)
+			araxd_warn("affinity of tenant %d: %s", tenant->pid, strerror(errno));
+		if (has_nice && setpriority(PRIO_PROCESS, (id_t)thread, nice) < 0)
+			araxd_warn("niceness of tenant %d: %s", tenant->pid, strerror(errno));
+	}
+	closedir(threads);
+}
+
+/* What goes to the tenant and to the client; all closed by the caller. */
+struct pool_grant {
+	int arena, link[2], stats;
+	const struct arax_stats *map;
+};
+
+static void pool_grant_close(struct pool_grant *grant)
+{
+	const int fds[] = {grant->arena, grant->link[0], grant->link[1], grant->stats};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (grant->map)
+		munmap((void *)(uintptr_t)grant->map, sizeof(*grant->map));
+}
+
+static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size)
+{
+	*grant = (struct pool_grant){.arena = -1, .link = {-1, -1}, .stats = -1};
+	grant->arena = arax_memfd_new("arax-arena", arena_size);
+	if (grant->arena < 0)
+		return grant->arena;
+	grant->stats = arax_memfd_new("arax-stats", sizeof(struct arax_stats));
+	if (grant->stats < 0)
+		return grant->stats;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, grant->link) < 0)
+		return -errno;
+	void *map = mmap(NULL, sizeof(struct arax_stats), PROT_READ, MAP_SHARED, grant->stats, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	grant->map = map;
+	return 0;
+}
+
+/* Sends START to a ready tenant; one that cannot take it is ended and the next is tried. */
+static struct tenant *pool_send_start(struct pool *pool, const struct client *client,
+				      const struct arax_control_start *start,
+				      const struct pool_grant *grant)
+{
+	const int fds[] = {grant->arena, grant->link[1], grant->stats};
+
+	for (struct tenant *t = pool->tenants; t; t = t->next) {
+		if (t->state != TENANT_READY || t->child.control.fd < 0)
+			continue;
+		tenant_adopt_scheduling(t, client->pid);
+		if (arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 3) == 0)
+			return t;
+		child_kill(&t->child);
+	}
+	return NULL;
+}
+
+int pool_attach(struct pool *pool, struct client *client, const struct arax_control_start *start,
+		const char *program, int *arena, int *link)
+{
+	struct pool_grant grant;
+
+	if (!pool_count(pool).ready)
+		return -EAGAIN;
+	int error = pool_grant_make(&grant, start->arena_size);
+	struct tenant *tenant = error ? NULL : pool_send_start(pool, client, start, &grant);
+	if (!tenant) {
+		pool_grant_close(&grant);
+		return error ? error : -EAGAIN;
+	}
+	tenant->state = TENANT_ATTACHED;
+	tenant->client = client;
+	tenant->client_pid = client->pid;
+	tenant->uid = client->uid;
+	tenant->attached_ns = arax_now_ns();
+	snprintf(tenant->devices, sizeof(tenant->devices), "%s", start->devices);
+	snprintf(tenant->policy, sizeof(tenant->policy), "%s", start->policy);
+	snprintf(tenant->program, sizeof(tenant->program), "%s", program);
+	tenant->stats = grant.map;
+	client->tenant = tenant;
+	*arena = grant.arena;
+	*link = grant.link[0];
+	grant.map = NULL;
+	grant.arena = grant.link[0] = -1;
+	pool_grant_close(&grant);
+	return 0;
+}
+
+void pool_release(struct tenant *tenant)
+{
+	tenant->client = NULL;
+	child_kill(&tenant->child);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tenants: those that are ready for a client, those that serve one.
+ */
+#ifndef ARAX_SCHEDULER_POOL_H
+#define ARAX_SCHEDULER_POOL_H
+
+#include "scheduler/araxd.h"
+#include "scheduler/araxd_child.h"
+
+enum tenant_state { TENANT_STARTING, TENANT_READY, TENANT_ATTACHED };
+
+struct tenant {
+	struct child child;
+	struct pool *pool;
+	enum tenant_state state;
+	struct client *client; /* NULL when it has gone */
+	char *work;	       /* its own scratch directory */
+	const struct arax_stats *stats;
+	uint64_t attached_ns;
+	pid_t pid, client_pid; /* stay known after the process has ended */
+	uid_t uid;
+	char devices[128], policy[32], program[64];
+	struct tenant *next;
+};
+
+struct pool_count {
+	unsigned starting, ready, attached;
+};
+
+int pool_new(struct araxd *daemon, struct pool **pool);
+
+/** pool_free() - ends what serves nobody; tenants with a client go on by themselves. */
+void pool_free(struct pool *pool);
+
+/** pool_fill() - start what is missing. Call when the demand may have changed. */
+void pool_fill(struct pool *pool);
+
+/** pool_info() - what the virtual device is, NULL until the first tenant was ready. */
+const struct arax_device_info *pool_info(const struct pool *pool);
+int pool_info_fd(const struct pool *pool);
+
+/**
+ * pool_attach() - give a client a tenant
+ * @arena, @link: for the client, to be closed by the caller
+ * Return: 0, -EAGAIN when none is ready, another -errno.
+ */
+int pool_attach(struct pool *pool, struct client *client, const struct arax_control_start *start,
+		const char *program, int *arena, int *link);
+
+/** pool_release() - the client has gone, and so its tenant must. */
+void pool_release(struct tenant *tenant);
+
+struct pool_count pool_count(const struct pool *pool);
+unsigned pool_count_user(const struct pool *pool, uid_t uid);
+const struct tenant *pool_tenants(const struct pool *pool);
+
+/** pool_error() - why tenants do not start; "" when they do. */
+const char *pool_error(const struct pool *pool);
+
+/** pool_broken() - have tenants failed so often that nobody should wait for one? */
+bool pool_broken(const struct pool *pool);
+
+#endif

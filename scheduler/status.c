@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Status as JSON. Statistics come from a page that the tenant writes and that a hostile kernel can
+ * therefore write as well: every count is bounded, every name made printable, and nothing is
+ * decided by them.
+ */
+#include "scheduler/status.h"
+
+#include "scheduler/araxd_build.h"
+#include "scheduler/pool.h"
+#include "transport/wake.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HISTORY_CLIENTS 16
+#define HISTORY_KERNELS 256
+#define COUNT_MAX (1ull << 53) /* what JSON readers can hold */
+
+/* What a tenant's page said at one time, bounded. */
+struct snapshot_kernel {
+	char name[48];
+	uint64_t launches[ARAX_STATS_DEVICES], busy_ns[ARAX_STATS_DEVICES];
+};
+struct snapshot {
+	uint64_t commands, kernels, bytes, errors, programs;
+	unsigned ndevices, nkernels;
+	struct {
+		char name[32];
+		uint64_t commands, busy_ns;
+	} devices[ARAX_STATS_DEVICES];
+	struct snapshot_kernel kernel[ARAX_STATS_KERNELS];
+};
+
+struct finished {
+	pid_t pid, tenant_pid;
+	uid_t uid;
+	char program[64], policy[32];
+	uint64_t duration_ns, ended_ns;
+	struct snapshot stats;
+};
+
+/* One kernel on one device over all clients that have finished. */
+struct kernel_total {
+	char name[48], device[32];
+	uid_t uid;
+	uint64_t launches, busy_ns;
+};
+
+struct history {
+	unsigned count; /* all that ever finished */
+	struct finished finished[HISTORY_CLIENTS];
+	unsigned nkernels;
+	struct kernel_total kernels[HISTORY_KERNELS];
+	uint64_t commands, launches, bytes, errors;
+};
+
+struct history *history_new(void)
+{
+	return calloc(1, sizeof(struct history));
+}
+
+void history_free(struct history *history)
+{
+	free(history);
+}
+
+static uint64_t bounded(const _Atomic uint64_t *value)
+{
+	uint64_t now = atomic_load_explicit(value, memory_order_relaxed);
+
+	return now < COUNT_MAX ? now : COUNT_MAX;
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a + b < COUNT_MAX ? a + b : COUNT_MAX;
+}
+
+static void printable(char *to, const char *from, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < size && from[i]; i++)
+		to[i] = isprint((unsigned char)from[i]) ? from[i] : '?';
+	to[i] = '\0';
+}
+
+static void snapshot_take(struct snapshot *to, const struct arax_stats *stats)
+{
+	memset(to, 0, sizeof(*to));
+	if (!stats)
+		return;
+	unsigned ndevices = atomic_load_explicit(&stats->ndevices, memory_order_acquire);
+	unsigned nkernels = atomic_load_explicit(&stats->nkernels, memory_order_acquire);
+
+	to->commands = bounded(&stats->commands);
+	to->kernels = bounded(&stats->kernels);
+	to->bytes = bounded(&stats->bytes);
+	to->errors = bounded(&stats->errors);
+	to->programs = bounded(&stats->programs);
+	to->ndevices = ndevices < ARAX_STATS_DEVICES ? ndevices : ARAX_STATS_DEVICES;
+	to->nkernels = nkernels < ARAX_STATS_KERNELS ? nkernels : ARAX_STATS_KERNELS;
+	for (unsigned i = 0; i < to->ndevices; i++) {
+		printable(to->devices[i].name, stats->devices[i].name, sizeof(to->devices[i].name));
+		to->devices[i].commands = bounded(&stats->devices[i].commands);
+		to->devices[i].busy_ns = bounded(&stats->devices[i].busy_ns);
+	}
+	for (unsigned k = 0; k < to->nkernels; k++) {
+		printable(to->kernel[k].name, stats->kernel[k].name, sizeof(to->kernel[k].name));
+		for (unsigned i = 0; i < to->ndevices; i++) {
+			to->kernel[k].launches[i] = bounded(&stats->kernel[k].launches[i]);
+			to->kernel[k].busy_ns[i] = bounded(&stats->kernel[k].busy_ns[i]);
+		}
+	}
+}
+
+static void history_add_kernel(struct history *history, uid_t uid, const char *name,
+			       const char *device, uint64_t launches, uint64_t busy_ns)
+{
+	struct kernel_total *total = history->kernels;
+
+	for (unsigned i = 0; i < history->nkernels; i++, total++)
+		if (total->uid == uid && strcmp(total->name, name) == 0 &&
+		    strcmp(total->device, device) == 0)
+			break;
+	if (total == history->kernels + history->nkernels) {
+		if (history->nkernels == HISTORY_KERNELS)
+			return;
+		history->nkernels++;
+		snprintf(total->name, sizeof(total->name), "%s", name);
+		snprintf(total->device, sizeof(total->device), "%s", device);
+		total->uid = uid;
+	}
+	total->launches = sum(total->launches, launches);
+	total->busy_ns = sum(total->busy_ns, busy_ns);
+}
+
+void history_add(struct history *history, const struct tenant *tenant)
+{
+	struct finished *record = &history->finished[history->count++ % HISTORY_CLIENTS];
+	const struct snapshot *stats = &record->stats;
+
+	*record = (struct finished){.pid = tenant->client_pid,
+				    .tenant_pid = tenant->pid,
+				    .uid = tenant->uid,
+				    .ended_ns = arax_now_ns()};
+	record->duration_ns = record->ended_ns - tenant->attached_ns;
+	printable(record->program, tenant->program, sizeof(record->program));
+	printable(record->policy, tenant->policy, sizeof(record->policy));
+	snapshot_take(&record->stats, tenant->stats);
+
+	history->commands = sum(history->commands, stats->commands);
+	history->launches = sum(history->launches, stats->kernels);
+	history->bytes = sum(history->bytes, stats->bytes);
+	history->errors = sum(history->errors, stats->errors);
+	for (unsigned k = 0; k < stats->nkernels; k++)
+		for (unsigned i = 0; i < stats->ndevices; i++)
+			if (stats->kernel[k].launches[i])
+				history_add_kernel(history, tenant->uid, stats->kernel[k].name,
+						   stats->devices[i].name,
+						   stats->kernel[k].launches[i],
+						   stats->kernel[k].busy_ns[i]);
+}
+
+static json_t *status_number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *status_ms(uint64_t ns)
+{
+	return json_real((double)ns / 1e6);
+}
+
+static json_t *status_devices(const struct snapshot *stats)
+{
+	json_t *devices = json_array();
+
+	for (unsigned i = 0; i < stats->ndevices; i++)
+		json_array_append_new(
+		    devices, json_pack("{s:s, s:o, s:o}", "name", stats->devices[i].name,
+				       "commands", status_number(stats->devices[i].commands),
+				       "busy_ms", status_ms(stats->devices[i].busy_ns)));
+	return devices;
+}
+
+static json_t *status_kernel(const char *name, const char *device, uint64_t launches,
+			     uint64_t busy_ns)
+{
+	return json_pack("{s:s, s:s, s:o, s:o}", "name", name, "device", device, "launches",
+			 status_number(launches), "busy_ms", status_ms(busy_ns));
+}
+
+static json_t *status_kernels(const struct snapshot *stats)
+{
+	json_t *kernels = json_array();
+
+	for (unsigned k = 0; k < stats->nkernels; k++)
+		for (unsigned i = 0; i < stats->ndevices; i++)
+			if (stats->kernel[k].launches[i])
+				json_array_append_new(kernels,
+						      status_kernel(stats->kernel[k].name,
+								    stats->devices[i].name,
+								    stats->kernel[k].launches[i],
+								    stats->kernel[k].busy_ns[i]));
+	return kernels;
+}
+
+static json_t *status_client(const struct finished *c)
+{
+	return json_pack("{s:i, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid",
+			 (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
+			 (int)c->tenant_pid, "policy", c->policy, "duration_ms",
+			 status_ms(c->duration_ns), "commands", status_number(c->stats.commands),
+			 "kernels", status_number(c->stats.kernels), "bytes",
+			 status_number(c->stats.bytes), "errors", status_number(c->stats.errors),
+			 "programs", status_number(c->stats.programs), "devices",
+			 status_devices(&c->stats), "kernel_times", status_kernels(&c->stats));
+}
+
+static bool status_visible(uid_t viewer, uid_t uid)
+{
+	return viewer == 0 || viewer == geteuid() || viewer == uid;
+}
+
+static json_t *status_running(const struct araxd *daemon, uid_t viewer)
+{
+	json_t *clients = json_array();
+
+	for (const struct tenant *t = pool_tenants(daemon->pool); t; t = t->next) {
+		struct finished now = {.pid = t->client_pid, .tenant_pid = t->pid, .uid = t->uid};
+
+		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->uid))
+			continue;
+		now.duration_ns = arax_now_ns() - t->attached_ns;
+		printable(now.program, t->program, sizeof(now.program));
+		printable(now.policy, t->policy, sizeof(now.policy));
+		snapshot_take(&now.stats, t->stats);
+		json_array_append_new(clients, status_client(&now));
+	}
+	return clients;
+}
+
+/* The latest first. */
+static json_t *status_finished(const struct history *history, uid_t viewer)
+{
+	json_t *clients = json_array();
+
+	for (unsigned i = 0; i < HISTORY_CLIENTS && i < history->count; i++) {
+		const struct finished *c =
+		    &history->finished[(history->count - 1 - i) % HISTORY_CLIENTS];
+
+		if (status_visible(viewer, c->uid))
+			json_array_append_new(clients, status_client(c));
+	}
+	return clients;
+}
+
+static json_t *status_totals(const struct history *history, uid_t viewer)
+{
+	json_t *kernels = json_array();
+
+	for (unsigned i = 0; i < history->nkernels; i++) {
+		const struct kernel_total *k = &history->kernels[i];
+
+		if (status_visible(viewer, k->uid))
+			json_array_append_new(
+			    kernels, status_kernel(k->name, k->device, k->launches, k->busy_ns));
+	}
+	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "clients", (int)history->count,
+			 "commands", status_number(history->commands), "kernels",
+			 status_number(history->launches), "bytes", status_number(history->bytes),
+			 "errors", status_number(history->errors), "kernel_times", kernels);
+}
+
+static json_t *status_pool(const struct araxd *daemon)
+{
+	struct pool_count count = pool_count(daemon->pool);
+
+	return json_pack("{s:i, s:i, s:i, s:i, s:s}", "configured", (int)daemon->config.pool,
+			 "starting", (int)count.starting, "ready", (int)count.ready, "attached",
+			 (int)count.attached, "error", pool_error(daemon->pool));
+}
+
+static json_t *status_compiler(const struct araxd *daemon)
+{
+	struct builder_state state = builder_state(daemon->builder);
+	const char *word = state.ready ? "ready" : state.running ? "starting" : "not running";
+
+	return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o, s:s}", "state", word, "pid",
+			 (int)state.pid, "waiting", (int)state.waiting, "compiling",
+			 (int)state.compiling, "cache_hits", status_number(state.hits),
+			 "cache_misses", status_number(state.misses), "failed_builds",
+			 status_number(state.failures), "error", state.error);
+}
+
+static char *status_dump(json_t *root)
+{
+	char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+
+	json_decref(root);
+	return text;
+}
+
+char *status_json(const struct araxd *daemon, uid_t viewer)
+{
+	return status_dump(json_pack(
+	    "{s:{s:i, s:s, s:s, s:s, s:o, s:b, s:b, s:i}, s:o, s:o, s:o, s:o, s:o}", "daemon",
+	    "pid", (int)getpid(), "version", ARAX_VERSION, "socket", daemon->socket_path, "policy",
+	    daemon->config.policy, "uptime_ms", status_ms(arax_now_ns() - daemon->started_ns),
+	    "system", (int)daemon->system, "stopping", (int)daemon->stopping, "connections",
+	    (int)daemon->nclients, "pool", status_pool(daemon), "compiler", status_compiler(daemon),
+	    "clients", status_running(daemon, viewer), "finished",
+	    status_finished(daemon->history, viewer), "totals",
+	    status_totals(daemon->history, viewer)));
+}
+
+static json_t *status_device(const struct araxd *daemon, const char *name, const char *what)
+{
+	const char *error = pool_error(daemon->pool);
+	char allowed[128], state[320];
+
+	if (config_narrow(daemon->config.devices, name, allowed) < 0)
+		snprintf(state, sizeof(state), "not allowed by the configuration");
+	else if (pool_info(daemon->pool))
+		snprintf(state, sizeof(state), "ready");
+	else if (*error)
+		snprintf(state, sizeof(state), "failed: %s", error);
+	else
+		snprintf(state, sizeof(state), "starting");
+	return json_pack("{s:s, s:s, s:s}", "name", name, "what", what, "state", state);
+}
+
+static json_t *status_virtual(const struct arax_device_info *info)
+{
+	if (!info)
+		return json_null();
+	return json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:s}", "name", info->name, "type",
+			 (int)info->type, "compute_units", (int)info->compute_units,
+			 "global_memory", status_number(info->global_mem_size), "local_memory",
+			 status_number(info->local_mem_size), "max_work_group_size",
+			 status_number(info->max_group_size), "compiler", info->compiler);
+}
+
+char *status_devices_json(const struct araxd *daemon)
+{
+	struct builder_state builder = builder_state(daemon->builder);
+	char compiler[320];
+
+	snprintf(compiler, sizeof(compiler), "%s%s",
+		 builder.error[0] ? "failed: "
+		 : builder.ready  ? "ready"
+				  : "starting",
+		 builder.error);
+	return status_dump(json_pack(
+	    "{s:o, s:[o, o], s:s}", "virtual", status_virtual(pool_info(daemon->pool)), "devices",
+	    status_device(daemon, "cpu-basic", "CPU, short kernels in the dispatch thread"),
+	    status_device(daemon, "cpu-pthread", "CPU, kernels on all cores"), "compiler",
+	    compiler));
+}

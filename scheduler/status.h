@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What araxd tells about itself: clients now and before, what ran where, devices.
+ */
+#ifndef ARAX_SCHEDULER_STATUS_H
+#define ARAX_SCHEDULER_STATUS_H
+
+#include "scheduler/araxd.h"
+
+/* Clients that have finished and the sum of what they did. */
+struct history;
+
+struct history *history_new(void);
+void history_free(struct history *history);
+
+/** history_add() - a tenant has ended: keep what it did. */
+void history_add(struct history *history, const struct tenant *tenant);
+
+/**
+ * status_json() - the daemon and its clients as JSON, to be freed; NULL without memory
+ * @viewer: sees only what is its own, unless it is root or the daemon's user
+ */
+char *status_json(const struct araxd *daemon, uid_t viewer);
+
+/** status_devices_json() - the virtual device and those behind it. */
+char *status_devices_json(const struct araxd *daemon);
+
+#endif

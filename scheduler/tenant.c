@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * arax-tenant: the process that executes one client's commands. araxd starts it ahead of time, with
+ * descriptor 3 as its control socket; it loads PoCL, reports READY with the description of the
+ * virtual device, and waits. START brings a client: the arena, the link to it and a page for
+ * statistics. The client settles the arena's address over the link (MAP); from then on everything
+ * goes through the rings in the arena.
+ *
+ * The process ends when its client has gone or has broken the protocol, never for another reason.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "devices/device.h"
+#include "scheduler/dispatch.h"
+#include "scheduler/tenant_setup.h"
+#include "scheduler/tenant_watch.h"
+#include "transport/control.h"
+#include "transport/protocol.h"
+#include "transport/shm.h"
+#include "transport/socket.h"
+
+#define CONTROL_FD 3
+#define LIBRARY "libpocl.so.2"
+
+static const char *const device_names[] = {"cpu-basic", "cpu-pthread"};
+#define NDEVICES 2
+
+struct tenant {
+	struct arax_device devices[NDEVICES];
+	unsigned ndevices;
+	struct arax_opencl *opencl;
+	int stdout_fd;
+	struct arax_control_start start;
+	int arena_fd, link_fd, stats_fd;
+	void *arena;
+	uint32_t allowed;
+	const struct policy *policy;
+};
+
+static _Noreturn void fail(const char *what, int err)
+{
+	tenant_log("%s: %s", what, strerror(-err));
+	tenant_leave(1);
+}
+
+static void set_up(struct tenant *t)
+{
+	int rc = tenant_restrict();
+	if (rc)
+		fail("restrictions", rc);
+	rc = tenant_environment();
+	if (rc)
+		fail("cache directory", rc);
+	t->stdout_fd = tenant_stdout();
+	if (t->stdout_fd < 0)
+		fail("stdout", t->stdout_fd);
+}
+
+static void open_devices(struct tenant *t)
+{
+	const char *error;
+	int n = arax_opencl_open(LIBRARY, device_names, t->devices, NDEVICES, &t->opencl, &error);
+	if (n < 0) {
+		tenant_log("%s: %s", LIBRARY, error);
+		tenant_leave(1);
+	}
+	t->ndevices = (unsigned)n;
+	tenant_signals();
+}
+
+/* Touches the library's code once, so that the first client finds its pages. Nothing is compiled:
+ * a tenant never does that, and LLVM's pages stay shared with the other tenants. */
+static void warm_up(struct tenant *t)
+{
+	static _Alignas(4096) char memory[4096];
+	const struct arax_mem_desc desc = {.type = 0x10F0, .data = memory, .size = sizeof(memory)};
+	for (unsigned i = 0; i < t->ndevices; i++) {
+		struct arax_device *dev = &t->devices[i];
+		struct arax_device_stream *stream;
+		struct arax_device_mem *mem;
+		if (!dev->ops->stream_new(dev, &stream))
+			dev->ops->stream_free(dev, stream);
+		if (!dev->ops->mem_new(dev, &desc, &mem))
+			dev->ops->mem_free(dev, mem);
+	}
+}
+
+static void send_ready(struct tenant *t)
+{
+	struct arax_device_info info;
+	struct arax_control_plain ready = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_READY,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .minor = ARAX_PROTOCOL_MINOR},
+	};
+	/* The last device is the most capable one; the limits of both are the same. */
+	struct arax_device *dev = &t->devices[t->ndevices - 1];
+	if (dev->ops->describe(dev, &info))
+		fail("device description", -EIO);
+	int fd = arax_memfd_from("arax-device", &info, sizeof(info));
+	if (fd < 0)
+		fail("device description", fd);
+	int rc = arax_socket_send(CONTROL_FD, &ready, sizeof(ready), &fd, 1);
+	if (rc)
+		fail("READY", rc);
+	close(fd);
+}
+
+static int wait_start(struct tenant *t)
+{
+	int fds[ARAX_FDS_MAX];
+	ssize_t n = arax_socket_recv(CONTROL_FD, &t->start, sizeof(t->start), fds, -1);
+	if (n == 0)
+		tenant_leave(0); /* araxd has gone, and there was no client yet */
+	if (n < 0)
+		return (int)n;
+	if (n != sizeof(t->start) || t->start.head.magic != ARAX_CONTROL_MAGIC ||
+	    t->start.head.type != ARAX_CONTROL_START || fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
+		return -EPROTO;
+	t->arena_fd = fds[0];
+	t->link_fd = fds[1];
+	t->stats_fd = fds[2];
+	t->start.devices[sizeof(t->start.devices) - 1] = 0;
+	t->start.policy[sizeof(t->start.policy) - 1] = 0;
+	return 0;
+}
+
+/* A name stands for a device, or for all that begin with it and a dash ("cpu"). */
+static bool device_named(const char *list, const char *name)
+{
+	while (*list) {
+		size_t length = strcspn(list, ", ");
+		if (length && !strncmp(list, name, length) &&
+		    (name[length] == 0 || name[length] == '-'))
+			return true;
+		list += length;
+		list += strspn(list, ", ");
+	}
+	return false;
+}
+
+static void choose_devices(struct tenant *t)
+{
+	t->allowed = 0;
+	for (unsigned i = 0; i < t->ndevices; i++) {
+		if (!t->start.devices[0] || device_named(t->start.devices, t->devices[i].name))
+			t->allowed |= 1u << i;
+	}
+	t->policy = policy_find(t->start.policy);
+	if (!t->allowed || !t->policy) {
+		tenant_log("no such %s: %s", t->allowed ? "policy" : "device",
+			   t->allowed ? t->start.policy : t->start.devices);
+		tenant_leave(1);
+	}
+}
+
+static int check_arena(const struct tenant *t)
+{
+	struct stat st;
+	if (fstat(t->arena_fd, &st))
+		return -errno;
+	if (t->start.arena_size <= ARAX_HEAP_OFFSET || st.st_size < 0 ||
+	    (uint64_t)st.st_size < t->start.arena_size)
+		return -EPROTO;
+	return 0;
+}
+
+/* Return: 0 when the arena is at the address, else what to tell the client. */
+static int map_arena(struct tenant *t, uint64_t base)
+{
+	void *want = (void *)(uintptr_t)base;
+	if (base == 0 || base % 4096)
+		return EINVAL;
+	void *got = mmap(want, t->start.arena_size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED_NOREPLACE, t->arena_fd, 0);
+	if (got == MAP_FAILED)
+		return errno;
+	if (got != want) { /* a kernel that does not know the flag */
+		munmap(got, t->start.arena_size);
+		return EEXIST;
+	}
+	t->arena = got;
+	return 0;
+}
+
+static void settle_address(struct tenant *t)
+{
+	struct arax_control_map map;
+	int fds[ARAX_FDS_MAX];
+	while (!t->arena) {
+		ssize_t n = arax_socket_recv(t->link_fd, &map, sizeof(map), fds, -1);
+		if (n == 0 || n == -ECONNRESET)
+			tenant_leave(0);
+		if (n != sizeof(map) || map.head.magic != ARAX_CONTROL_MAGIC ||
+		    map.head.type != ARAX_CONTROL_MAP)
+			fail("MAP", n < 0 ? (int)n : -EPROTO);
+		map.head.error = map_arena(t, map.base);
+		map.head.type |= ARAX_CONTROL_REPLY;
+		int rc = arax_socket_send(t->link_fd, &map, sizeof(map), NULL, 0);
+		if (rc == -EPIPE || rc == -ECONNRESET)
+			tenant_leave(0);
+		if (rc)
+			fail("MAP reply", rc);
+	}
+	close(t->arena_fd);
+}
+
+static struct arax_stats *map_stats(const struct tenant *t)
+{
+	struct stat st;
+	struct arax_stats *stats = NULL;
+	if (!fstat(t->stats_fd, &st) && (size_t)st.st_size >= sizeof(*stats)) {
+		stats =
+		    mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE, MAP_SHARED, t->stats_fd, 0);
+		if (stats == MAP_FAILED)
+			stats = NULL;
+	}
+	if (!stats)
+		tenant_log("no statistics");
+	close(t->stats_fd);
+	return stats;
+}
+
+static _Noreturn void serve(struct tenant *t)
+{
+	const char *why;
+	struct dispatch *dispatch;
+	const struct dispatch_config config = {
+	    .devices = t->devices,
+	    .ndevices = t->ndevices,
+	    .allowed = t->allowed,
+	    .policy = t->policy,
+	    .arena = t->arena,
+	    .arena_size = t->start.arena_size,
+	    .stats = map_stats(t),
+	    .stdout_fd = t->stdout_fd,
+	};
+	int rc = dispatch_new(&config, &dispatch);
+	if (rc)
+		fail("dispatcher", rc);
+	rc = dispatch_run(dispatch, &why);
+	tenant_log("client ended: %s", rc == -EPROTO ? why : strerror(-rc));
+	tenant_leave(1);
+}
+
+int main(void)
+{
+	static struct tenant tenant;
+	set_up(&tenant);
+	open_devices(&tenant);
+	warm_up(&tenant);
+	send_ready(&tenant);
+	int rc = wait_start(&tenant);
+	if (rc)
+		fail("START", rc);
+	choose_devices(&tenant);
+	rc = check_arena(&tenant);
+	if (rc)
+		fail("arena", rc);
+	settle_address(&tenant);
+	rc = tenant_watch(tenant.link_fd, CONTROL_FD);
+	if (rc)
+		fail("watcher", rc);
+	serve(&tenant);
+}

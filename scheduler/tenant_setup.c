@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * arax-tenant's own process: restrictions, PoCL's environment, standard output, signals and the
+ * way out. See tenant_setup.h.
+ */
+#include "scheduler/tenant_setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static char cache_dir[PATH_MAX];
+
+int tenant_restrict(void)
+{
+	const struct rlimit none = {0, 0};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	if (!getenv("ARAX_DEBUG") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		return -errno;
+	return setrlimit(RLIMIT_CORE, &none) ? -errno : 0;
+}
+
+int tenant_environment(void)
+{
+	const char *work = getenv("ARAX_WORK_DIR");
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/tenant-XXXXXX", work && work[0] ? work : "/tmp");
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	if (!mkdtemp(path))
+		return -errno;
+	memcpy(cache_dir, path, sizeof(cache_dir));
+	/* basic is first: its index is also the order of preference for loading programs. */
+	if (setenv("POCL_DEVICES", "basic pthread", 1) ||
+	    setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 1) ||
+	    setenv("POCL_CACHE_DIR", cache_dir, 1) || unsetenv("POCL_MEMORY_LIMIT"))
+		return -errno;
+	return 0;
+}
+
+int tenant_stdout(void)
+{
+	/* stdio of a library could hold a line back, and must not share the kernels' buffer. */
+	fflush(stdout);
+	int fd = memfd_create("arax-stdout", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_APPEND) || dup2(fd, STDOUT_FILENO) < 0) {
+		int err = errno;
+		close(fd);
+		return -err;
+	}
+	return fd;
+}
+
+void tenant_signals(void)
+{
+	static const int taken[] = {SIGSEGV, SIGBUS,  SIGILL,  SIGABRT, SIGTERM, SIGINT,
+				    SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGTRAP};
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		signal(taken[i], SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	/* Best effort: what stays is swept by araxd, and nobody could be told here. */
+	int ignored = remove(path);
+	(void)ignored;
+	return 0;
+}
+
+_Noreturn void tenant_leave(int status)
+{
+	if (cache_dir[0])
+		nftw(cache_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	_exit(status);
+}
+
+void tenant_log(const char *format, ...)
+{
+	char line[512];
+	va_list args;
+	int n = snprintf(line, sizeof(line), "arax-tenant[%d]: ", (int)getpid());
+	va_start(args, format);
+	int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
+	va_end(args);
+	size_t length = strlen(line);
+	if (m < 0 || length == 0)
+		return;
+	line[length++] = '\n';
+	/* One write, so that lines of several tenants do not mix; nothing helps if it fails. */
+	if (write(STDERR_FILENO, line, length) < 0)
+		return;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What arax-tenant does to its own process before a byte of a client reaches it.
+ */
+#ifndef ARAX_SCHEDULER_TENANT_SETUP_H
+#define ARAX_SCHEDULER_TENANT_SETUP_H
+
+/** tenant_restrict() - no new privileges, no core dumps, not dumpable. Return: 0 or -errno. */
+int tenant_restrict(void);
+
+/** tenant_environment() - what PoCL reads, with a private cache directory. Return: 0 or -errno. */
+int tenant_environment(void);
+
+/** tenant_stdout() - a memfd becomes standard output: kernels print there. Return: fd or -errno. */
+int tenant_stdout(void);
+
+/** tenant_signals() - undo what the libraries did to signals, except SIGFPE, which PoCL needs to
+ *  go on after an integer division by zero. */
+void tenant_signals(void);
+
+/** tenant_leave() - remove the cache directory and end the process at once, whatever else runs. */
+_Noreturn void tenant_leave(int status);
+
+/** tenant_log() - one line on stderr. */
+void tenant_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

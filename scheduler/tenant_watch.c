@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The watcher thread of arax-tenant, see tenant_watch.h. It reads and drops what either socket
+ * brings: neither peer has anything to say once the arena is mapped.
+ */
+#include "scheduler/tenant_watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "scheduler/tenant_setup.h"
+#include "transport/control.h"
+#include "transport/socket.h"
+
+static struct pollfd watched[2]; /* link, control */
+
+/* Return: is the peer still there? */
+static int drain(int fd)
+{
+	char message[ARAX_CONTROL_MAX];
+	int fds[ARAX_FDS_MAX];
+	ssize_t n = arax_socket_recv(fd, message, sizeof(message), fds, 0);
+	for (int i = 0; n > 0 && i < ARAX_FDS_MAX; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	return n > 0 || n == -EPROTO || n == -ETIMEDOUT;
+}
+
+static void *watch(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		if (poll(watched, 2, -1) < 0 && errno != EINTR)
+			tenant_leave(1);
+		if (watched[0].revents && !drain(watched[0].fd))
+			tenant_leave(0);
+		if (watched[1].revents && !drain(watched[1].fd))
+			watched[1].fd = -1; /* poll() skips it from now on */
+	}
+	return NULL;
+}
+
+int tenant_watch(int link, int control)
+{
+	pthread_t thread;
+	watched[0] = (struct pollfd){.fd = link, .events = POLLIN};
+	watched[1] = (struct pollfd){.fd = control, .events = POLLIN};
+	return -pthread_create(&thread, NULL, watch, NULL);
+}

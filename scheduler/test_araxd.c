@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The daemon with fake children: what clients get, that ends are noticed on all sides, that bad
+ * messages hurt only who sends them. Arguments: the daemon, the fake child.
+ *
+ * All that is started here dies with this process (PR_SET_PDEATHSIG; the children of araxd by the
+ * end of their control socket or by araxd).
+ */
+#include "transport/build.h"
+#include "transport/control.h"
+#include "transport/socket.h"
+#include "transport/wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 20000
+#define RUNNING_MAX 8
+
+static char directory[] = "/tmp/arax-test-araxd-XXXXXX";
+static char socket_path[128], work_path[160];
+static const char *araxd_path;
+static pid_t running[RUNNING_MAX];
+
+static void finish(void)
+{
+	char command[128];
+
+	for (int i = 0; i < RUNNING_MAX; i++) {
+		if (!running[i])
+			continue;
+		kill(running[i], SIGKILL);
+		waitpid(running[i], NULL, 0);
+	}
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
+	if (system(command) != 0)
+		fprintf(stderr, "%s is left\n", directory);
+}
+
+#define CHECK(condition)                                                                        \
+	do {                                                                                    \
+		if (!(condition)) {                                                             \
+			fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+			exit(1);                                                                \
+		}                                                                               \
+	} while (0)
+
+/* A condition that becomes true by somebody else's doing. */
+#define CHECK_SOON(condition)                                           \
+	do {                                                            \
+		uint64_t end = arax_now_ns() + TIMEOUT_MS * 1000000ull; \
+		bool holds;                                             \
+		while (!(holds = (condition)) && arax_now_ns() < end)   \
+			poll(NULL, 0, 2);                               \
+		CHECK(holds);                                           \
+	} while (0)
+
+static pid_t start(char *const argv[])
+{
+	pid_t self = getpid(), pid = fork();
+	int i = 0;
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != self)
+			_exit(1);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	while (running[i])
+		i++;
+	CHECK(i < RUNNING_MAX);
+	running[i] = pid;
+	return pid;
+}
+
+static int ended(pid_t pid)
+{
+	int status, pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
+
+	CHECK(pidfd >= 0 && poll(&ready, 1, TIMEOUT_MS) == 1);
+	close(pidfd);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	for (int i = 0; i < RUNNING_MAX; i++)
+		if (running[i] == pid)
+			running[i] = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static pid_t daemon_start(const char *option, const char *value)
+{
+	char *argv[] = {(char *)(uintptr_t)araxd_path,
+			"--socket",
+			socket_path,
+			"--libexec",
+			directory,
+			"--config",
+			NULL,
+			NULL,
+			NULL,
+			NULL};
+	char config[160];
+
+	snprintf(config, sizeof(config), "%s/arax.conf", directory);
+	argv[6] = config;
+	if (option) {
+		argv[7] = (char *)(uintptr_t)option;
+		argv[8] = (char *)(uintptr_t)value;
+	}
+	return start(argv);
+}
+
+static int client(void)
+{
+	int fd = -1;
+
+	CHECK_SOON((fd = arax_socket_connect(socket_path)) >= 0);
+	return fd;
+}
+
+static struct arax_control_head head_of(unsigned type)
+{
+	static uint64_t id;
+
+	return (struct arax_control_head){
+	    .magic = ARAX_CONTROL_MAGIC, .type = (uint16_t)type, .major = 1, .id = ++id};
+}
+
+/* Sends a message and takes its reply of the same size. Return: the reply's error. */
+static int ask(int fd, void *message, size_t size, int attached, int fds[ARAX_FDS_MAX])
+{
+	struct arax_control_head *head = message, sent = *head;
+
+	CHECK(arax_socket_send(fd, message, size, &attached, attached >= 0) == 0);
+	ssize_t n = arax_socket_recv(fd, message, size, fds, TIMEOUT_MS);
+	if (n != (ssize_t)size)
+		fprintf(stderr, "reply of %zd bytes\n", n);
+	CHECK(n == (ssize_t)size);
+	CHECK(head->magic == ARAX_CONTROL_MAGIC && head->id == sent.id &&
+	      head->type == (sent.type | ARAX_CONTROL_REPLY));
+	return head->error;
+}
+
+static int ask_plain(int fd, unsigned type, int attached, int fds[ARAX_FDS_MAX])
+{
+	struct arax_control_plain message = {.head = head_of(type)};
+
+	return ask(fd, &message, sizeof(message), attached, fds);
+}
+
+static void stop(int fd, pid_t daemon)
+{
+	int fds[ARAX_FDS_MAX];
+
+	CHECK(ask_plain(fd, ARAX_CONTROL_STOP, -1, fds) == 0);
+	close(fd);
+	CHECK(ended(daemon) == 0);
+	CHECK(access(socket_path, F_OK) < 0);
+}
+
+static void test_hello(int fd)
+{
+	struct arax_control_hello hello = {.head = head_of(ARAX_CONTROL_HELLO), .features = ~0ull};
+	const void *data;
+	size_t size;
+	int fds[ARAX_FDS_MAX];
+
+	CHECK(ask(fd, &hello, sizeof(hello), -1, fds) == 0);
+	CHECK(hello.features == 0 && hello.pid > 0 && fds[0] >= 0);
+	CHECK(arax_memfd_map(fds[0], 1 << 20, &data, &size) == 0);
+	const struct arax_device_info *info = data;
+	CHECK(size == sizeof(*info) && strcmp(info->name, "fake") == 0);
+	CHECK(info->type == 4 && info->max_group_size == 1024 && info->local_mem_size == 32 << 10);
+	CHECK(info->max_work_item_sizes[2] == 1024);
+	munmap((void *)(uintptr_t)data, size);
+	close(fds[0]);
+
+	hello.head = head_of(ARAX_CONTROL_HELLO);
+	hello.head.major = 2;
+	CHECK(ask(fd, &hello, sizeof(hello), -1, fds) == EPROTO);
+}
+
+static int attach(int fd, const char *devices, const char *policy,
+		  struct arax_control_attach *reply, int fds[ARAX_FDS_MAX])
+{
+	*reply = (struct arax_control_attach){.head = head_of(ARAX_CONTROL_ATTACH)};
+	snprintf(reply->devices, sizeof(reply->devices), "%s", devices);
+	snprintf(reply->policy, sizeof(reply->policy), "%s", policy);
+	snprintf(reply->program, sizeof(reply->program), "the test");
+	return ask(fd, reply, sizeof(*reply), -1, fds);
+}
+
+static bool alive(pid_t pid)
+{
+	return kill(pid, 0) == 0;
+}
+
+static void check_echo(int link)
+{
+	struct pollfd ready = {.fd = link, .events = POLLIN};
+	char byte = 'e';
+
+	CHECK(write(link, &byte, 1) == 1 && poll(&ready, 1, TIMEOUT_MS) == 1);
+	CHECK(read(link, &byte, 1) == 1 && byte == 'e');
+}
+
+/* The text of a JSON reply holds this. */
+static bool json_has(int fd, unsigned type, const char *text)
+{
+	int fds[ARAX_FDS_MAX];
+	const void *data;
+	size_t size;
+
+	CHECK(ask_plain(fd, type, -1, fds) == 0 && fds[0] >= 0);
+	CHECK(arax_memfd_map(fds[0], 1 << 24, &data, &size) == 0);
+	bool has = memmem(data, size, text, strlen(text)) != NULL;
+	munmap((void *)(uintptr_t)data, size);
+	close(fds[0]);
+	return has;
+}
+
+static void test_attach(int other)
+{
+	struct arax_control_attach reply;
+	int fd = client(), fds[ARAX_FDS_MAX];
+	struct stat st;
+
+	CHECK(attach(fd, "fpga", "", &reply, fds) == EINVAL && fds[0] < 0);
+	CHECK(attach(fd, "", "nonsense", &reply, fds) == EINVAL && fds[0] < 0);
+	CHECK(attach(fd, "cpu,gpu", "pinned", &reply, fds) == 0);
+	CHECK(fds[0] >= 0 && fds[1] >= 0 && fds[2] < 0);
+	CHECK(strcmp(reply.devices, "cpu-basic,cpu-pthread") == 0);
+	CHECK(fstat(fds[0], &st) == 0 && (uint64_t)st.st_size == reply.arena_size);
+	CHECK(reply.arena_size == 3ull << 30);
+	int seals = fcntl(fds[0], F_GET_SEALS), wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	CHECK((seals & wanted) == wanted && !(seals & F_SEAL_WRITE));
+	CHECK(reply.tenant_pid > 0 && alive(reply.tenant_pid));
+	check_echo(fds[1]);
+	CHECK(json_has(other, ARAX_CONTROL_STATUS, "\"program\": \"the test\""));
+	CHECK(json_has(other, ARAX_CONTROL_STATUS, "fake_kernel"));
+	pid_t tenant = reply.tenant_pid;
+	struct arax_control_attach again;
+	int none[ARAX_FDS_MAX];
+	CHECK(attach(fd, "", "", &again, none) == EBUSY);
+
+	/* The connection's end is the tenant's. */
+	close(fd);
+	CHECK_SOON(!alive(tenant));
+	CHECK_SOON(arax_socket_hung_up(fds[1]));
+	close(fds[0]);
+	close(fds[1]);
+	CHECK_SOON(!json_has(other, ARAX_CONTROL_STATUS, "\"clients\": [\n"));
+	CHECK(json_has(other, ARAX_CONTROL_STATUS, "fake_kernel"));
+}
+
+/* The client's process dies while somebody else still holds its connection. */
+static void test_client_death(void)
+{
+	struct arax_control_attach reply;
+	int pipe_fds[2], fds[ARAX_FDS_MAX], held;
+	pid_t tenant, pid;
+
+	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pipe_fds) == 0);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		int fd = arax_socket_connect(socket_path);
+
+		if (fd < 0 || attach(fd, "", "", &reply, fds) != 0)
+			_exit(1);
+		tenant = reply.tenant_pid;
+		arax_socket_send(pipe_fds[1], &tenant, sizeof(tenant), &fd, 1);
+		pause();
+		_exit(0);
+	}
+	CHECK(arax_socket_recv(pipe_fds[0], &tenant, sizeof(tenant), fds, TIMEOUT_MS) ==
+	      sizeof(tenant));
+	held = fds[0];
+	CHECK(alive(tenant));
+	kill(pid, SIGKILL);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK_SOON(!alive(tenant));
+	close(held);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void test_tenant_death(int other)
+{
+	struct arax_control_attach reply;
+	int fd = client(), fds[ARAX_FDS_MAX];
+
+	CHECK(attach(fd, "", "", &reply, fds) == 0);
+	CHECK(write(fds[1], "x", 1) == 1);
+	CHECK_SOON(arax_socket_hung_up(fds[1]));
+	close(fds[0]);
+	close(fds[1]);
+	/* The same client may have another. */
+	CHECK_SOON(attach(fd, "", "", &reply, fds) == 0);
+	check_echo(fds[1]);
+	close(fds[0]);
+	close(fds[1]);
+	close(fd);
+	CHECK_SOON(json_has(other, ARAX_CONTROL_STATUS, "\"attached\": 0"));
+}
+
+static int request_new(const char *text)
+{
+	char bytes[128];
+	const uint32_t head[3] = {ARAX_BUILD_MAGIC, ARAX_BUILD_VERSION, 0};
+
+	memcpy(bytes, head, sizeof(head));
+	memcpy(bytes + sizeof(head), text, strlen(text) + 1);
+	int fd = arax_memfd_from("request", bytes, sizeof(head) + strlen(text) + 1);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void build_send(int fd, const char *text)
+{
+	struct arax_control_plain message = {.head = head_of(ARAX_CONTROL_BUILD)};
+	int request = request_new(text);
+
+	CHECK(arax_socket_send(fd, &message, sizeof(message), &request, 1) == 0);
+	close(request);
+}
+
+/* Return: the build's error, or 1000 + errno of the answer. */
+static int build_take(int fd)
+{
+	struct arax_control_plain message;
+	int fds[ARAX_FDS_MAX];
+	const void *data;
+	size_t size;
+
+	CHECK(arax_socket_recv(fd, &message, sizeof(message), fds, TIMEOUT_MS) == sizeof(message));
+	if (message.head.error)
+		return 1000 + message.head.error;
+	CHECK(arax_memfd_map(fds[0], ARAX_BUILD_MAX, &data, &size) == 0);
+	struct arax_result *result = arax_result_parse(data, size);
+	CHECK(result && strcmp(result->log, "built") == 0);
+	int error = result->error;
+	arax_result_free(result);
+	munmap((void *)(uintptr_t)data, size);
+	close(fds[0]);
+	return error;
+}
+
+static int build(int fd, const char *text)
+{
+	build_send(fd, text);
+	return build_take(fd);
+}
+
+/* How many builds the compiler was asked for. */
+static long compiled(void)
+{
+	char path[192];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/compiled", work_path);
+	return stat(path, &st) < 0 ? 0 : (long)st.st_size;
+}
+
+static void test_build(int fd)
+{
+	char go[192];
+	int others[3], fds[ARAX_FDS_MAX], junk;
+
+	CHECK(build(fd, "one") == 0 && compiled() == 1);
+	CHECK(build(fd, "one") == 0 && compiled() == 1);
+	CHECK(build(fd, "fail") == -11 && compiled() == 2);
+	CHECK(build(fd, "fail") == -11 && compiled() == 3);
+	/* Tried twice, each time with a new compiler; the next build is none the worse. */
+	CHECK(build(fd, "crash") == 1000 + EIO && compiled() == 5);
+	CHECK(build(fd, "two") == 0 && compiled() == 6);
+
+	for (int i = 0; i < 3; i++) {
+		others[i] = client();
+		build_send(others[i], "hold");
+	}
+	CHECK_SOON(compiled() == 7);
+	close(others[0]); /* one loses interest */
+	CHECK(json_has(fd, ARAX_CONTROL_STATUS, "\"compiling\": 1"));
+	snprintf(go, sizeof(go), "%s/go", work_path);
+	close(open(go, O_WRONLY | O_CREAT, 0600));
+	CHECK(build_take(others[1]) == 0 && build_take(others[2]) == 0 && compiled() == 7);
+	close(others[1]);
+	close(others[2]);
+
+	CHECK(ask_plain(fd, ARAX_CONTROL_BUILD, -1, fds) == EBADF);
+	junk = arax_memfd_from("junk", "junk", 4);
+	CHECK(ask_plain(fd, ARAX_CONTROL_BUILD, junk, fds) == EPROTO);
+	close(junk);
+	junk = memfd_create("unsealed", 0);
+	CHECK(ask_plain(fd, ARAX_CONTROL_BUILD, junk, fds) > 0);
+	close(junk);
+	CHECK(ask_plain(fd, ARAX_CONTROL_BUILD, STDIN_FILENO, fds) > 0);
+}
+
+/* What is no message costs the sender its connection, and nobody else anything. */
+static void test_bad_messages(int other)
+{
+	struct arax_control_attach message;
+	int fds[ARAX_FDS_MAX], files[2] = {other, other};
+	char large[2000] = "";
+
+	for (int i = 0; i < 5; i++) {
+		int fd = client();
+		size_t size = sizeof(message);
+
+		memset(&message, 'A', sizeof(message));
+		message.head = head_of(ARAX_CONTROL_ATTACH);
+		if (i == 0)
+			message.head.magic++;
+		if (i == 1)
+			size = 3;
+		if (i == 2)
+			size = sizeof(message) - 1;
+		if (i == 3)
+			message.head.type = ARAX_CONTROL_HELLO;
+		if (i == 4) {
+			CHECK(arax_socket_send(fd, large, sizeof(large), files, 2) == 0);
+			size = 0;
+		}
+		if (size)
+			CHECK(arax_socket_send(fd, &message, size, files, 2) == 0);
+		CHECK(arax_socket_recv(fd, &message, sizeof(message), fds, TIMEOUT_MS) == 0);
+		close(fd);
+	}
+	int fd = client();
+	memset(&message, 'A', sizeof(message));
+	message.head = head_of(ARAX_CONTROL_ATTACH);
+	CHECK(ask(fd, &message, sizeof(message), -1, fds) == EPROTO);
+	CHECK(ask_plain(fd, 99, -1, fds) == EOPNOTSUPP);
+	CHECK(ask_plain(fd, ARAX_CONTROL_START, -1, fds) == EOPNOTSUPP);
+	close(fd);
+	CHECK(json_has(other, ARAX_CONTROL_DEVICES, "cpu-basic"));
+}
+
+/* A client that does not read is dropped, and does not hold up others. */
+static void test_slow_client(int other)
+{
+	struct arax_control_plain message = {.head = head_of(ARAX_CONTROL_DEVICES)};
+	int fd = client();
+	struct pollfd hung = {.fd = fd, .events = 0};
+	uint64_t end = arax_now_ns() + TIMEOUT_MS * 1000000ull;
+
+	while (!(hung.revents & POLLHUP) && arax_now_ns() < end) {
+		send(fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
+		poll(&hung, 1, 0);
+	}
+	CHECK(hung.revents & POLLHUP);
+	close(fd);
+	CHECK(json_has(other, ARAX_CONTROL_DEVICES, "cpu-basic"));
+}
+
+static void test_quota(void)
+{
+	struct arax_control_attach reply;
+	int clients[5], fds[ARAX_FDS_MAX];
+
+	for (int i = 0; i < 4; i++) {
+		clients[i] = client();
+		CHECK(attach(clients[i], "cpu-pthread", "", &reply, fds) == 0);
+		CHECK(strcmp(reply.devices, "cpu-pthread") == 0);
+		close(fds[0]);
+		close(fds[1]);
+	}
+	clients[4] = client();
+	CHECK(attach(clients[4], "", "", &reply, fds) == EDQUOT);
+	for (int i = 0; i < 5; i++)
+		close(clients[i]);
+}
+
+/* Two that start at once: one serves, the other leaves quietly. */
+static void test_race(void)
+{
+	pid_t a = daemon_start(NULL, NULL), b = daemon_start(NULL, NULL);
+	struct arax_control_hello hello = {.head = head_of(ARAX_CONTROL_HELLO)};
+	siginfo_t how = {0};
+	int fds[ARAX_FDS_MAX], fd = client();
+
+	CHECK(ask(fd, &hello, sizeof(hello), -1, fds) == 0);
+	close(fds[0]);
+	CHECK(hello.pid == a || hello.pid == b);
+	pid_t loser = hello.pid == a ? b : a;
+	CHECK_SOON(waitid(P_PID, (id_t)loser, &how, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		   how.si_pid == loser);
+	CHECK(ended(loser) == 0);
+	stop(fd, hello.pid);
+}
+
+static void test_idle_exit(void)
+{
+	pid_t daemon = daemon_start("--idle-exit", "1");
+	int fd = client();
+
+	CHECK(json_has(fd, ARAX_CONTROL_STATUS, "\"daemon\""));
+	close(fd);
+	CHECK(ended(daemon) == 0);
+	CHECK(access(socket_path, F_OK) < 0);
+}
+
+/* The daemon's end by signal leaves a client's tenant alone. */
+static void test_terminate(void)
+{
+	struct arax_control_attach reply;
+	pid_t daemon = daemon_start(NULL, NULL);
+	int fd = client(), fds[ARAX_FDS_MAX];
+
+	CHECK(attach(fd, "", "", &reply, fds) == 0);
+	kill(daemon, SIGTERM);
+	CHECK(ended(daemon) == 0);
+	check_echo(fds[1]);
+	CHECK(write(fds[1], "x", 1) == 1);
+	CHECK_SOON(arax_socket_hung_up(fds[1]));
+	close(fds[0]);
+	close(fds[1]);
+	close(fd);
+}
+
+/* No tenant can be started: clients are told, not left to wait. */
+static void test_no_tenants(void)
+{
+	struct arax_control_hello hello = {.head = head_of(ARAX_CONTROL_HELLO)};
+	char tenant[160];
+	int fds[ARAX_FDS_MAX];
+
+	snprintf(tenant, sizeof(tenant), "%s/arax-tenant", directory);
+	CHECK(unlink(tenant) == 0);
+	pid_t daemon = daemon_start(NULL, NULL);
+	int fd = client();
+	CHECK(ask(fd, &hello, sizeof(hello), -1, fds) == ENODEV);
+	CHECK(json_has(fd, ARAX_CONTROL_DEVICES, "failed: arax-tenant does not start"));
+	stop(fd, daemon);
+}
+
+static void prepare(const char *fake)
+{
+	char path[192];
+	FILE *config;
+
+	CHECK(mkdtemp(directory));
+	atexit(finish);
+	snprintf(socket_path, sizeof(socket_path), "%s/sock", directory);
+	snprintf(work_path, sizeof(work_path), "%s.work", socket_path);
+	snprintf(path, sizeof(path), "%s/arax-tenant", directory);
+	CHECK(symlink(fake, path) == 0);
+	snprintf(path, sizeof(path), "%s/arax-compile", directory);
+	CHECK(symlink(fake, path) == 0);
+	snprintf(path, sizeof(path), "%s/arax.conf", directory);
+	config = fopen(path, "w");
+	CHECK(config);
+	fprintf(config,
+		"[daemon]\nmax_clients_per_user = 4\n[cache]\ndirectory = %s/cache\n"
+		"[compile]\nparallel = 2\n",
+		directory);
+	CHECK(fclose(config) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	char *fake = argc == 3 ? realpath(argv[2], NULL) : NULL;
+
+	if (!fake)
+		return 2;
+	araxd_path = argv[1];
+	prepare(fake);
+	free(fake);
+	pid_t daemon = daemon_start(NULL, NULL);
+	int fd = client();
+	test_hello(fd);
+	test_attach(fd);
+	test_client_death();
+	test_tenant_death(fd);
+	test_build(fd);
+	test_bad_messages(fd);
+	test_slow_client(fd);
+	test_quota();
+	stop(fd, daemon);
+	test_race();
+	test_idle_exit();
+	test_terminate();
+	test_no_tenants();
+	return 0;
+}

@@ -1,0 +1,763 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The real arax-tenant, end to end: this test plays araxd (descriptor 3, START) and the client (MAP
+ * over the link, records in the rings). Every wait has a deadline and ends early when the tenant
+ * dies; a tenant that was started is killed when the test ends, however it ends.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "devices/test_pocl.h"
+#include "transport/control.h"
+#include "transport/protocol.h"
+#include "transport/ring.h"
+#include "transport/socket.h"
+#include "transport/testing.h"
+#include "transport/wake.h"
+
+#define ARENA_SIZE ((uint64_t)64 << 20)
+#define DEADLINE_NS 30000000000ull
+
+static const char source[] =
+    "kernel void null(void) {}\n"
+    "kernel void add(global int *a, int n) { a[get_global_id(0)] += n; }\n"
+    "kernel void slow(global int *a, int n) { int v = a[get_global_id(0)];\n"
+    "	for (int i = 0; i < n; i++) v = v * 1664525 + 1013904223; a[get_global_id(0)] = v; }\n"
+    "kernel void spin(global volatile int *a, int n) { while (n && a[0] != 77) ; }\n"
+    "kernel void hello(int n) { printf(\"hello %d\\n\", n); }\n";
+
+static const char *tenant_path;
+static void *result;
+static size_t result_size;
+
+/* Handles and places in the heap. */
+#define QUEUE ARAX_HANDLE(ARAX_HANDLE_QUEUE, 1)
+#define QUEUE2 ARAX_HANDLE(ARAX_HANDLE_QUEUE, 2)
+#define LOOSE ARAX_HANDLE(ARAX_HANDLE_QUEUE, 3)
+#define PROGRAM ARAX_HANDLE(ARAX_HANDLE_PROGRAM, 1)
+#define KERNEL(n) ARAX_HANDLE(ARAX_HANDLE_KERNEL, 1 + (n))
+#define MEM(n) ARAX_HANDLE(ARAX_HANDLE_MEM, 1 + (n))
+enum { NULLK, ADD, SLOW, SPIN, HELLO, NKERNELS };
+static const char *const kernel_names[] = {"null", "add", "slow", "spin", "hello"};
+#define DATA (ARAX_HEAP_OFFSET + 0x100000) /* MEM(0): 1 MiB */
+#define DATA2 (ARAX_HEAP_OFFSET + 0x400000)
+#define PRINT (ARAX_HEAP_OFFSET + 0x300000)
+
+static struct session {
+	pid_t pid;
+	int control, link;
+	char *arena;
+	struct arax_shm *shm;
+	struct arax_stats *stats;
+	struct arax_ring sq, hq, cq;
+	struct arax_spin spin;
+	bool complete[ARAX_SLOTS], host_ready[ARAX_SLOTS];
+	uint32_t order[ARAX_SLOTS * 2], norder; /* completions as they came */
+} s;
+
+static pid_t started; /* to be killed at exit */
+
+static void kill_started(void)
+{
+	if (started > 0) {
+		kill(started, SIGKILL);
+		waitpid(started, NULL, 0);
+	}
+}
+
+static void spawn(int fd)
+{
+	s.pid = fork();
+	CHECK(s.pid >= 0);
+	if (s.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (fd == 3)
+			fcntl(3, F_SETFD, 0);
+		else if (dup2(fd, 3) < 0)
+			_exit(120);
+		execl(tenant_path, "arax-tenant", (char *)NULL);
+		_exit(121);
+	}
+	started = s.pid;
+}
+
+/* Return: the exit status, within the deadline. */
+static int wait_exit(void)
+{
+	int fd = (int)syscall(SYS_pidfd_open, s.pid, 0), status;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	CHECK(fd >= 0 && poll(&p, 1, 30000) == 1);
+	close(fd);
+	CHECK(waitpid(s.pid, &status, 0) == s.pid);
+	started = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void check_ready(void)
+{
+	struct arax_control_plain ready;
+	int fds[ARAX_FDS_MAX];
+	const void *data;
+	size_t size;
+	CHECK(arax_socket_recv(s.control, &ready, sizeof(ready), fds, 60000) == sizeof(ready));
+	CHECK(ready.head.type == ARAX_CONTROL_READY && fds[0] >= 0);
+	CHECK(!arax_memfd_map(fds[0], 1 << 20, &data, &size));
+	const struct arax_device_info *info = data;
+	CHECK(size == sizeof(*info) && info->size == size && info->max_group_size == 1024);
+	munmap((void *)data, size);
+	close(fds[0]);
+}
+
+static void send_start(const char *devices, const char *policy)
+{
+	int pair[2];
+	struct arax_control_start start = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_START, .major = 1},
+	    .arena_size = ARENA_SIZE,
+	};
+	snprintf(start.devices, sizeof(start.devices), "%s", devices);
+	snprintf(start.policy, sizeof(start.policy), "%s", policy);
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	int arena = arax_memfd_new("arena", ARENA_SIZE);
+	int stats = arax_memfd_new("stats", sizeof(struct arax_stats));
+	CHECK(arena >= 0 && stats >= 0);
+	s.arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, arena, 0);
+	s.stats = mmap(NULL, sizeof(*s.stats), PROT_READ | PROT_WRITE, MAP_SHARED, stats, 0);
+	CHECK(s.arena != MAP_FAILED && s.stats != MAP_FAILED);
+	const int fds[] = {arena, pair[1], stats};
+	CHECK(!arax_socket_send(s.control, &start, sizeof(start), fds, 3));
+	close(arena);
+	close(stats);
+	close(pair[1]);
+	s.link = pair[0];
+}
+
+static int map_at(uint64_t base)
+{
+	struct arax_control_map map = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_MAP, .major = 1},
+	    .base = base,
+	};
+	int fds[ARAX_FDS_MAX];
+	CHECK(!arax_socket_send(s.link, &map, sizeof(map), NULL, 0));
+	CHECK(arax_socket_recv(s.link, &map, sizeof(map), fds, 30000) == sizeof(map));
+	CHECK(map.head.type == (ARAX_CONTROL_MAP | ARAX_CONTROL_REPLY));
+	return map.head.error;
+}
+
+/* The client's view of the arena moves to where the tenant has it. */
+static void settle_address(void)
+{
+#ifdef __SANITIZE_THREAD__ /* allows mappings in few places only */
+	const uint64_t base = 0x551000000000ull;
+#else
+	const uint64_t base = 0x400000000000ull + ((uint64_t)getpid() << 30) % (1ull << 43);
+#endif
+	CHECK(map_at(12345) == EINVAL);
+	CHECK(mremap(s.arena, ARENA_SIZE, ARENA_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		     (void *)(uintptr_t)base) != MAP_FAILED);
+	s.arena = (char *)(uintptr_t)base;
+	CHECK(map_at(base) == 0);
+	s.shm = (void *)s.arena;
+	arax_ring_init(&s.sq, &s.shm->sq, s.shm->sq_data, ARAX_SQ_BYTES);
+	arax_ring_init(&s.hq, &s.shm->hq, s.shm->hq_entries, ARAX_HQ_ENTRIES);
+	arax_ring_init(&s.cq, &s.shm->cq, s.shm->cq_entries, ARAX_CQ_ENTRIES);
+	arax_spin_init(&s.spin, 50000);
+}
+
+static void begin(const char *devices, const char *policy)
+{
+	int pair[2];
+	memset(&s, 0, sizeof(s));
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	s.control = pair[0];
+	spawn(pair[1]);
+	close(pair[1]);
+	check_ready();
+	send_start(devices, policy);
+	settle_address();
+}
+
+static void end(int want)
+{
+	if (s.link >= 0)
+		close(s.link);
+	int got = wait_exit();
+	if (got != want)
+		fprintf(stderr, "tenant ended with %d\n", got);
+	CHECK(got == want);
+	close(s.control);
+	munmap(s.arena, ARENA_SIZE);
+	munmap(s.stats, sizeof(*s.stats));
+}
+
+/* Builds a record from a struct, waits and a tail, and sends it. */
+static void send_record(void *fixed, uint16_t op, uint32_t slot, uint32_t queue,
+			const uint32_t *waits, unsigned nwait, const void *tail, uint32_t tail_size)
+{
+	static _Alignas(8) char record[ARAX_RECORD_MAX];
+	struct arax_record *head = fixed;
+	size_t size = arax_record_fixed_size(op), wait_size = (nwait * 4 + 7u) & ~7u;
+	head->op = op;
+	head->slot = slot;
+	head->queue = queue;
+	head->nwait = (uint16_t)nwait;
+	head->tail_size = tail_size;
+	head->size = (uint32_t)(size + wait_size + ((tail_size + 7u) & ~7u));
+	memset(record, 0, head->size);
+	memcpy(record, fixed, size);
+	if (nwait)
+		memcpy(record + size, waits, nwait * 4);
+	if (tail_size)
+		memcpy(record + size + wait_size, tail, tail_size);
+	if (slot != ARAX_NO_SLOT) {
+		s.complete[slot] = s.host_ready[slot] = false;
+		atomic_store(&s.shm->slots[slot].status, 3);
+	}
+	uint64_t deadline = arax_now_ns() + DEADLINE_NS;
+	while (arax_ring_write(&s.sq, record, head->size) == -EAGAIN)
+		CHECK(arax_now_ns() < deadline);
+	arax_wake_ring(&s.shm->tenant_wake);
+}
+
+static bool cq_pending(void *arg)
+{
+	(void)arg;
+	return arax_ring_pending(&s.cq);
+}
+
+static void take_entries(void)
+{
+	uint32_t entry;
+	int rc;
+	while ((rc = arax_ring_pop(&s.cq, &entry)) > 0) {
+		uint32_t slot = ARAX_ENTRY_SLOT(entry);
+		CHECK(slot < ARAX_SLOTS);
+		if (ARAX_ENTRY_KIND(entry) == ARAX_CQ_COMPLETE) {
+			CHECK(!s.complete[slot] && atomic_load(&s.shm->slots[slot].status) <= 0);
+			s.complete[slot] = true;
+			s.order[s.norder++ % (ARAX_SLOTS * 2)] = slot;
+		} else {
+			CHECK(ARAX_ENTRY_KIND(entry) == ARAX_CQ_HOST_READY);
+			s.host_ready[slot] = true;
+		}
+	}
+	CHECK(!rc);
+}
+
+static void wait_flag(const bool *flag)
+{
+	uint64_t deadline = arax_now_ns() + DEADLINE_NS;
+	for (take_entries(); !*flag; take_entries()) {
+		CHECK(arax_now_ns() < deadline);
+		CHECK(!arax_socket_hung_up(s.link));
+		arax_wake_wait(&s.shm->client_wake, &s.spin, cq_pending, NULL, 100);
+	}
+}
+
+static int32_t outcome(uint32_t slot)
+{
+	wait_flag(&s.complete[slot]);
+	const struct arax_slot *result = &s.shm->slots[slot];
+	CHECK(result->submit_ns <= result->start_ns && result->start_ns <= result->end_ns);
+	return atomic_load(&result->status);
+}
+
+static void answer(uint32_t slot, int status)
+{
+	atomic_store(&s.shm->slots[slot].status, status);
+	CHECK(!arax_ring_push(&s.hq, ARAX_ENTRY(status < 0, slot)));
+	arax_wake_ring(&s.shm->tenant_wake);
+}
+
+static void marker(uint32_t slot, uint32_t queue, bool all, bool barrier, const uint32_t *waits,
+		   unsigned nwait)
+{
+	struct arax_op_marker op = {.all = all, .barrier = barrier};
+	send_record(&op, ARAX_OP_MARKER, slot, queue, waits, nwait, NULL, 0);
+}
+
+static void host(uint32_t slot, uint32_t queue, const uint32_t *waits, unsigned nwait)
+{
+	struct arax_op_host op = {.unused = 0};
+	send_record(&op, ARAX_OP_HOST, slot, queue, waits, nwait, NULL, 0);
+}
+
+static void user(uint32_t slot)
+{
+	struct arax_op_user op = {.unused = 0};
+	send_record(&op, ARAX_OP_USER, slot, 0, NULL, 0, NULL, 0);
+}
+
+static void copy(uint32_t slot, uint32_t queue, uint64_t src, uint64_t dst, uint64_t size)
+{
+	struct arax_op_copy op = {.src_off = src, .src_len = size, .dst_off = dst, .dst_len = size};
+	op.width = size;
+	op.height = op.depth = 1;
+	send_record(&op, ARAX_OP_COPY, slot, queue, NULL, 0, NULL, 0);
+}
+
+static void launch(uint32_t slot, uint32_t queue, int kernel, uint64_t items, int value,
+		   const uint32_t *waits, unsigned nwait)
+{
+	struct {
+		struct arax_arg mem, value;
+		int32_t bytes[2];
+	} both = {{ARAX_ARG_MEM, MEM(0), 0}, {ARAX_ARG_VALUE, 0, 4}, {value, 0}};
+	struct arax_op_launch op = {
+	    .kernel = KERNEL(kernel), .work_dim = 1, .nargs = 2, .global0 = items};
+	const void *tail = &both;
+	uint32_t size = sizeof(both);
+	if (kernel == NULLK) {
+		op.nargs = size = 0;
+	} else if (kernel == HELLO) {
+		op.nargs = 1;
+		op.flags = ARAX_LAUNCH_PRINTF;
+		op.print_off = PRINT;
+		op.print_len = 65536;
+		tail = &both.value;
+		size -= sizeof(both.mem);
+	}
+	send_record(&op, ARAX_OP_LAUNCH, slot, queue, waits, nwait, tail, size);
+}
+
+static void define_queue(uint32_t handle, bool out_of_order)
+{
+	struct arax_op_queue_define op = {.queue = handle, .out_of_order = out_of_order};
+	send_record(&op, ARAX_OP_QUEUE_DEFINE, ARAX_NO_SLOT, 0, NULL, 0, NULL, 0);
+}
+
+static void define_mem(unsigned n, uint64_t offset, uint64_t size)
+{
+	struct arax_op_mem_define op = {
+	    .mem = MEM(n), .type = 0x10F0, .data_off = offset, .data_len = size};
+	send_record(&op, ARAX_OP_MEM_DEFINE, ARAX_NO_SLOT, 0, NULL, 0, NULL, 0);
+}
+
+static void drop_mem(unsigned n)
+{
+	struct arax_op_mem_drop op = {.mem = MEM(n)};
+	send_record(&op, ARAX_OP_MEM_DROP, ARAX_NO_SLOT, 0, NULL, 0, NULL, 0);
+}
+
+static void define_all(void)
+{
+	struct arax_op_program_load load = {
+	    .program = PROGRAM, .binary_off = DATA2, .binary_len = result_size};
+	define_queue(QUEUE, false);
+	define_queue(QUEUE2, false);
+	define_queue(LOOSE, true);
+	define_mem(0, DATA, 1 << 20);
+	memcpy(s.arena + DATA2, result, result_size);
+	send_record(&load, ARAX_OP_PROGRAM_LOAD, 100, 0, NULL, 0, NULL, 0);
+	CHECK(outcome(100) == 0);
+	memset(s.arena + DATA2, 0, result_size);
+	for (uint32_t i = 0; i < NKERNELS; i++) {
+		struct arax_op_kernel_define op = {
+		    .kernel = KERNEL(i), .program = PROGRAM, .nargs = i == NULLK ? 0 : 2};
+		if (i == HELLO)
+			op.nargs = 1;
+		send_record(&op, ARAX_OP_KERNEL_DEFINE, ARAX_NO_SLOT, 0, NULL, 0, kernel_names[i],
+			    (uint32_t)strlen(kernel_names[i]));
+	}
+}
+
+static void test_markers_and_copies(void)
+{
+	const uint64_t big = 8 << 20;
+	for (uint32_t i = 0; i < 50; i++)
+		marker(i, QUEUE, i % 2, false, NULL, 0);
+	CHECK(outcome(49) == 0 && s.complete[0]);
+	memset(s.arena + DATA2, 5, big);
+	copy(1, QUEUE, DATA2, DATA2 + big, big); /* copy engine */
+	copy(2, QUEUE, DATA2 + big, DATA2 + 2 * big, 1000);
+	copy(3, LOOSE, DATA2, PRINT, 16);
+	CHECK(outcome(2) == 0 && outcome(3) == 0 && s.complete[1]);
+	CHECK(!memcmp(s.arena + DATA2, s.arena + DATA2 + big, big));
+	CHECK(!memcmp(s.arena + DATA2, s.arena + DATA2 + 2 * big, 1000));
+}
+
+static void test_boxes(void)
+{
+	struct arax_op_fill fill = {.dst_off = DATA2, .dst_len = 1 << 20, .width = 12, .height = 4};
+	struct arax_op_copy op = {
+	    .src_off = DATA2, .src_len = 4096, .dst_off = DATA, .dst_len = 4096};
+	memset(s.arena + DATA2, 9, 4096);
+	memset(s.arena + DATA, 0, 4096);
+	fill.depth = 2;
+	fill.dst_row_pitch = 100;
+	fill.dst_slice_pitch = 1000;
+	send_record(&fill, ARAX_OP_FILL, 1, QUEUE, NULL, 0, "abc", 3);
+	op.width = 13;
+	op.height = 4;
+	op.depth = 2;
+	op.src_row_pitch = 100;
+	op.src_slice_pitch = 1000;
+	op.dst_row_pitch = 13;
+	op.dst_slice_pitch = 13 * 4;
+	send_record(&op, ARAX_OP_COPY, 2, QUEUE, NULL, 0, NULL, 0);
+	CHECK(outcome(2) == 0);
+	for (int i = 0; i < 8; i++)
+		CHECK(!memcmp(s.arena + DATA + 13 * i, "abcabcabcabc\x09", 13));
+	CHECK(s.arena[DATA + 13 * 8] == 0 && s.arena[DATA2 + 12] == 9);
+	/* A large pattern fill takes another way. */
+	fill = (struct arax_op_fill){
+	    .dst_off = DATA2, .dst_len = 3 << 20, .width = 3 << 20, .height = 1, .depth = 1};
+	send_record(&fill, ARAX_OP_FILL, 3, QUEUE, NULL, 0, "xyz", 3);
+	CHECK(outcome(3) == 0);
+	for (uint64_t i = 0; i < 3 << 20; i++)
+		CHECK(s.arena[DATA2 + i] == "xyz"[i % 3]);
+}
+
+static void test_host_and_user(void)
+{
+	user(10);
+	host(11, QUEUE, (const uint32_t[]){10}, 1);
+	marker(12, QUEUE, false, false, NULL, 0);
+	marker(13, QUEUE2, false, false, NULL, 0);
+	CHECK(outcome(13) == 0); /* blocked commands do not stall other queues */
+	CHECK(!s.host_ready[11] && !s.complete[12]);
+	answer(10, 0);
+	wait_flag(&s.host_ready[11]);
+	CHECK(!s.complete[12] && !s.complete[11]);
+	answer(11, 0);
+	CHECK(outcome(12) == 0);
+	/* Failure of a user event spreads over wait lists, also to a host command. */
+	user(20);
+	marker(21, LOOSE, false, false, (const uint32_t[]){20}, 1);
+	host(22, LOOSE, (const uint32_t[]){21}, 1);
+	marker(23, LOOSE, true, true, NULL, 0);
+	answer(20, -77);
+	CHECK(outcome(21) == -14 && outcome(22) == -14 && outcome(23) == 0);
+	CHECK(!s.host_ready[22]);
+	/* User events that are set, and slots used again, before the tenant read their records. */
+	for (uint32_t i = 0; i < 500; i++) {
+		struct arax_op_user op = {.unused = 0};
+		uint32_t slot = 30 + i % 3;
+		send_record(&op, ARAX_OP_USER, slot, 0, NULL, 0, NULL, 0);
+		answer(slot, 0);
+		marker(1000 + i, QUEUE, false, false, &slot, 1);
+	}
+	CHECK(outcome(1499) == 0);
+	/* The flag of a wait list that failed before. */
+	struct arax_op_marker op = {.head.flags = ARAX_RECORD_FAILED_WAIT};
+	send_record(&op, ARAX_OP_MARKER, 40, QUEUE, NULL, 0, NULL, 0);
+	CHECK(outcome(40) == -14);
+}
+
+/* Nothing runs and all that is in flight waits for the client: the tenant says so. */
+static void test_idle(void)
+{
+	uint64_t deadline = arax_now_ns() + DEADLINE_NS;
+	user(10);
+	marker(11, QUEUE, false, false, (const uint32_t[]){10}, 1);
+	while (!atomic_load(&s.shm->tenant_idle) ||
+	       atomic_load(&s.shm->sq.head) != atomic_load(&s.shm->sq.tail))
+		CHECK(arax_now_ns() < deadline);
+	answer(10, 0);
+	CHECK(outcome(11) == 0);
+}
+
+static void test_launches(int rounds)
+{
+	const int n = 1000;
+	int *data = (int *)(void *)(s.arena + DATA);
+	uint32_t last = 0;
+	memset(data, 0, 1 << 20);
+	s.norder = 0;
+	for (int i = 0; i < rounds; i++) {
+		last = (uint32_t)(200 + i);
+		launch(last, QUEUE, ADD, (uint64_t)n, 3, NULL, 0);
+	}
+	CHECK(outcome(last) == 0);
+	for (int i = 0; i < n; i++)
+		CHECK(data[i] == 3 * rounds);
+	/* In-order completion. */
+	CHECK(s.norder == (uint32_t)rounds);
+	for (int i = 0; i < rounds; i++)
+		CHECK(s.order[i] == (uint32_t)(200 + i) && s.complete[200 + i]);
+}
+
+/* A memory object is dropped, and its handle defined anew, while launches use the old one. */
+static void test_drop_in_flight(void)
+{
+	int *data = (int *)(void *)(s.arena + DATA);
+	memset(data, 0, 4096);
+	user(10);
+	launch(11, QUEUE, ADD, 16, 5, (const uint32_t[]){10}, 1);
+	drop_mem(0);
+	define_mem(0, DATA + 4096, 4096);
+	launch(12, QUEUE, ADD, 16, 7, NULL, 0);
+	memset(data + 1024, 0, 4096);
+	answer(10, 0);
+	CHECK(outcome(12) == 0);
+	CHECK(data[0] == 5 && data[1024] == 7);
+	define_mem(0, DATA, 1 << 20);
+}
+
+static void test_printf(void)
+{
+	launch(50, QUEUE, HELLO, 1, 42, NULL, 0);
+	launch(51, QUEUE, HELLO, 1, 43, NULL, 0);
+	launch(52, LOOSE, HELLO, 1, 44, NULL, 0);
+	for (uint32_t slot = 50; slot < 53; slot++) {
+		/* Which of the two queues comes first is open. */
+		wait_flag(&s.host_ready[50]);
+		if (slot > 50)
+			wait_flag(&s.host_ready[slot]);
+		CHECK(atomic_load(&s.shm->slots[slot].result) == 9 && !s.complete[slot]);
+		answer(slot, 0);
+	}
+	marker(53, QUEUE, false, false, NULL, 0);
+	CHECK(outcome(53) == 0);
+	launch(54, QUEUE, HELLO, 1, 45, NULL, 0);
+	wait_flag(&s.host_ready[54]);
+	CHECK(!memcmp(s.arena + PRINT, "hello 45\n", 9));
+	answer(54, 0);
+}
+
+static void test_launch_errors(void)
+{
+	struct arax_op_launch op = {
+	    .kernel = KERNEL(NULLK), .work_dim = 1, .nargs = 1, .global0 = 1};
+	const struct arax_arg arg = {ARAX_ARG_LOCAL, 0, 16};
+	send_record(&op, ARAX_OP_LAUNCH, 60, QUEUE, NULL, 0, &arg, sizeof(arg));
+	CHECK(outcome(60) == -52);
+	op = (struct arax_op_launch){
+	    .kernel = KERNEL(NULLK), .work_dim = 1, .global0 = 100, .local0 = 33};
+	send_record(&op, ARAX_OP_LAUNCH, 61, QUEUE, NULL, 0, NULL, 0);
+	CHECK(outcome(61) == -54);
+	op.global0 = 0;
+	send_record(&op, ARAX_OP_LAUNCH, 62, QUEUE, NULL, 0, NULL, 0);
+	CHECK(outcome(62) == 0);
+	/* A program that is no program. */
+	struct arax_op_program_load load = {
+	    .program = PROGRAM + 1, .binary_off = DATA2, .binary_len = 4096};
+	struct arax_op_kernel_define define = {.kernel = KERNEL(40), .program = PROGRAM + 1};
+	send_record(&load, ARAX_OP_PROGRAM_LOAD, 63, 0, NULL, 0, NULL, 0);
+	send_record(&define, ARAX_OP_KERNEL_DEFINE, ARAX_NO_SLOT, 0, NULL, 0, "k", 1);
+	op = (struct arax_op_launch){.kernel = KERNEL(40), .work_dim = 1, .global0 = 1};
+	send_record(&op, ARAX_OP_LAUNCH, 64, QUEUE, NULL, 0, NULL, 0);
+	CHECK(outcome(63) == -45 && outcome(64) == -45);
+}
+
+/* Thousands in flight behind one user event, over all slots, in several queues. */
+static void test_many(void)
+{
+	const uint32_t n = ARAX_SLOTS - 1;
+	user(0);
+	for (uint32_t i = 1; i <= n; i++) {
+		const uint32_t zero = 0;
+		launch(i,
+		       i % 2   ? QUEUE
+		       : i % 4 ? QUEUE2
+			       : LOOSE,
+		       i % 3 ? NULLK : ADD, 8, 1, &zero, 1);
+	}
+	take_entries();
+	CHECK(!s.complete[n] && !s.complete[1]);
+	answer(0, 0);
+	for (uint32_t i = 1; i <= n; i++)
+		CHECK(outcome(i) == 0);
+}
+
+static void measure(const char *what)
+{
+	enum { N = 20000, WINDOW = 4000 };
+	launch(1, QUEUE, NULLK, 1, 0, NULL, 0);
+	CHECK(outcome(1) == 0);
+	uint64_t start = arax_now_ns();
+	for (uint32_t i = 0; i < N; i++) {
+		launch(i % WINDOW, QUEUE, NULLK, 1, 0, NULL, 0);
+		if (i % WINDOW == WINDOW - 1)
+			CHECK(outcome(WINDOW - 1) == 0);
+	}
+	double stream = (double)(arax_now_ns() - start) / N / 1000;
+	start = arax_now_ns();
+	for (uint32_t i = 0; i < 2000; i++) {
+		launch(1, QUEUE, NULLK, 1, 0, NULL, 0);
+		CHECK(outcome(1) == 0);
+	}
+	printf("%s: null kernels through the rings: %.2f us streamed, %.2f us each with a wait\n",
+	       what, stream, (double)(arax_now_ns() - start) / 2000 / 1000);
+}
+
+static void run_all(const char *devices, const char *policy)
+{
+	begin(devices, policy);
+	define_all();
+	test_markers_and_copies();
+	test_boxes();
+	test_host_and_user();
+	test_idle();
+	test_launches(2000);
+	test_drop_in_flight();
+	test_printf();
+	test_launch_errors();
+	test_many();
+	measure(devices[0] ? devices : policy);
+	CHECK(s.stats->kernels > 2000 && s.stats->ndevices == 2);
+	end(0);
+}
+
+/* Chains on the parallel device while kernels take long, mixed with commands that wait. */
+static void test_chains(void)
+{
+	begin("cpu", "round-robin");
+	define_all();
+	s.norder = 0;
+	for (uint32_t i = 0; i < 60; i++) {
+		launch(2 * i, QUEUE, SLOW, 64, 20000, NULL, 0);
+		marker(2 * i + 1, QUEUE, false, false, NULL, 0);
+	}
+	for (uint32_t i = 120; i < 180; i++)
+		launch(i, QUEUE, SLOW, 64, 20000, NULL, 0);
+	CHECK(outcome(179) == 0 && s.norder == 180);
+	for (uint32_t i = 0; i < 180; i++)
+		CHECK(s.order[i] == i);
+	end(0);
+}
+
+/* The client dies while a kernel spins for ever on the dispatch thread. */
+static void test_spinning(const char *device)
+{
+	begin(device, "pinned");
+	define_all();
+	memset(s.arena + DATA, 0, 4096);
+	launch(1, QUEUE, SPIN, 1, 1, NULL, 0);
+	uint64_t deadline = arax_now_ns() + DEADLINE_NS;
+	while (atomic_load(&s.shm->slots[1].status) != 1)
+		CHECK(arax_now_ns() < deadline);
+	uint64_t start = arax_now_ns();
+	end(0);
+	printf("%s: left a spinning kernel in %.1f ms\n", device,
+	       (double)(arax_now_ns() - start) / 1e6);
+}
+
+/* araxd dies: the tenant goes on. */
+static void test_without_daemon(void)
+{
+	begin("", "");
+	define_all();
+	shutdown(s.control, SHUT_RDWR);
+	test_launches(100);
+	end(0);
+}
+
+static void refused(void (*send)(void))
+{
+	begin("", "");
+	define_all();
+	send();
+	/* The link stays open: the tenant ends by itself. */
+	CHECK(wait_exit() == 1);
+	close(s.link);
+	close(s.control);
+	munmap(s.arena, ARENA_SIZE);
+	munmap(s.stats, sizeof(*s.stats));
+}
+
+static void send_bad_op(void)
+{
+	struct arax_op_marker op = {.head = {.size = sizeof(op), .op = 999}};
+	CHECK(!arax_ring_write(&s.sq, &op, sizeof(op)));
+	arax_wake_ring(&s.shm->tenant_wake);
+}
+
+static void send_busy_slot(void)
+{
+	user(5);
+	user(5);
+}
+
+static void send_unknown_handle(void)
+{
+	drop_mem(77);
+}
+
+static void send_bad_range(void)
+{
+	copy(1, QUEUE, 0, DATA, 4096);
+}
+
+static void send_bad_completion(void)
+{
+	user(5);
+	marker(6, QUEUE, false, false, (const uint32_t[]){5}, 1);
+	marker(7, QUEUE2, false, false, NULL, 0);
+	CHECK(outcome(7) == 0);
+	answer(6, 0);
+}
+
+static void send_completion_of_nothing(void)
+{
+	answer(6, 0);
+}
+
+static void test_malformed(void)
+{
+	refused(send_completion_of_nothing);
+	refused(send_bad_op);
+	refused(send_busy_slot);
+	refused(send_unknown_handle);
+	refused(send_bad_range);
+	refused(send_bad_completion);
+}
+
+/* A tenant that never had a client leaves with its daemon. */
+static void test_unused(void)
+{
+	int pair[2];
+	memset(&s, 0, sizeof(s));
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	s.control = pair[0];
+	spawn(pair[1]);
+	close(pair[1]);
+	check_ready();
+	char path[64], line[128];
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)s.pid);
+	FILE *file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, "Pss:", 4))
+			printf("READY tenant, %s", line);
+	}
+	if (file)
+		fclose(file);
+	close(s.control);
+	CHECK(wait_exit() == 0);
+}
+
+int main(int argc, char **argv)
+{
+	CHECK(argc == 2);
+	tenant_path = argv[1];
+	alarm(170);
+	atexit(kill_started);
+	/* The tenant's own, see test_pocl.c. */
+	CHECK(!setenv("TSAN_OPTIONS", "ignore_noninstrumented_modules=1", 0));
+	test_pocl_environment();
+	result = test_pocl_compile(source, &result_size);
+	test_unused();
+	run_all("cpu-basic", "pinned");
+	run_all("cpu-pthread", "pinned");
+	run_all("", "round-robin");
+	run_all("", "adaptive");
+	test_chains();
+	test_spinning("cpu-basic");
+	test_spinning("cpu-pthread");
+	test_without_daemon();
+	test_malformed();
+	free(result);
+	return 0;
+}

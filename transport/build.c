@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Packing and unpacking of build requests and results (build.h). Results come from a compiler
+ * process that has run on hostile source, from the disk cache, and from applications as program
+ * binaries: the parser believes no count that the remaining bytes cannot hold.
+ */
+#include "transport/build.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for size more bytes, or NULL with failed set. */
+static unsigned char *writer_room(struct arax_writer *w, size_t size)
+{
+	size_t need, capacity;
+	unsigned char *data;
+
+	if (w->failed || __builtin_add_overflow(w->size, size, &need)) {
+		w->failed = true;
+		return NULL;
+	}
+	if (need > w->capacity) {
+		capacity = w->capacity > SIZE_MAX / 2 ? need : w->capacity * 2;
+		if (capacity < need)
+			capacity = need < 256 ? 256 : need;
+		data = realloc(w->data, capacity);
+		if (!data) {
+			w->failed = true;
+			return NULL;
+		}
+		w->data = data;
+		w->capacity = capacity;
+	}
+	data = w->data + w->size;
+	w->size = need;
+	return data;
+}
+
+static void writer_put(struct arax_writer *w, const void *data, size_t size)
+{
+	unsigned char *room;
+
+	if (!size)
+		return;
+	room = writer_room(w, size);
+	if (room)
+		memcpy(room, data, size);
+}
+
+void arax_write_u32(struct arax_writer *w, uint32_t value)
+{
+	writer_put(w, &value, sizeof(value));
+}
+
+void arax_write_u64(struct arax_writer *w, uint64_t value)
+{
+	writer_put(w, &value, sizeof(value));
+}
+
+void arax_write_bytes(struct arax_writer *w, const void *data, size_t size)
+{
+	arax_write_u64(w, size);
+	writer_put(w, data, size);
+}
+
+void arax_write_string(struct arax_writer *w, const char *string)
+{
+	arax_write_bytes(w, string, string ? strlen(string) : 0);
+}
+
+void arax_writer_free(struct arax_writer *w)
+{
+	free(w->data);
+	*w = (struct arax_writer){0};
+}
+
+/* The next size bytes, or NULL with failed set and the cursor at the end. */
+static const void *reader_take(struct arax_reader *r, size_t size)
+{
+	const void *at;
+
+	if (r->failed || size > r->size - r->at) {
+		r->failed = true;
+		r->at = r->size;
+		return NULL;
+	}
+	at = r->data + r->at;
+	r->at += size;
+	return at;
+}
+
+uint32_t arax_read_u32(struct arax_reader *r)
+{
+	const void *at = reader_take(r, sizeof(uint32_t));
+	uint32_t value = 0;
+
+	if (at)
+		memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+uint64_t arax_read_u64(struct arax_reader *r)
+{
+	const void *at = reader_take(r, sizeof(uint64_t));
+	uint64_t value = 0;
+
+	if (at)
+		memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+const void *arax_read_bytes(struct arax_reader *r, size_t *size)
+{
+	uint64_t length = arax_read_u64(r);
+	const void *at = NULL;
+
+	/* size_t may be smaller than what was read; compare before it is converted. */
+	if (length > r->size - r->at)
+		(void)reader_take(r, SIZE_MAX);
+	else if (length)
+		at = reader_take(r, (size_t)length);
+	*size = at ? (size_t)length : 0;
+	return at;
+}
+
+char *arax_read_string(struct arax_reader *r)
+{
+	size_t size;
+	const void *at = arax_read_bytes(r, &size);
+	char *string;
+
+	/* A zero inside would make one text of two different byte strings. */
+	if (at && memchr(at, '\0', size)) {
+		(void)reader_take(r, SIZE_MAX);
+		at = NULL;
+		size = 0;
+	}
+	string = malloc(size + 1);
+	if (!string) {
+		r->failed = true;
+		return NULL;
+	}
+	if (at)
+		memcpy(string, at, size);
+	string[size] = '\0';
+	return string;
+}
+
+static void kernel_write(struct arax_writer *w, const struct arax_kernel_info *kernel)
+{
+	arax_write_string(w, kernel->name);
+	arax_write_string(w, kernel->attributes);
+	for (int i = 0; i < 3; i++)
+		arax_write_u64(w, kernel->required_group[i]);
+	arax_write_u64(w, kernel->local_mem);
+	arax_write_u64(w, kernel->private_mem);
+	arax_write_u64(w, kernel->group_size);
+	arax_write_u64(w, kernel->preferred_multiple);
+	arax_write_u32(w, kernel->nargs);
+	for (uint32_t i = 0; i < kernel->nargs; i++) {
+		const struct arax_arg_info *arg = &kernel->args[i];
+
+		arax_write_string(w, arg->name);
+		arax_write_string(w, arg->type_name);
+		arax_write_u32(w, arg->address);
+		arax_write_u32(w, arg->access);
+		arax_write_u64(w, arg->type_qualifier);
+		arax_write_u64(w, arg->size);
+	}
+}
+
+void arax_result_write(struct arax_writer *w, const struct arax_result *result)
+{
+	arax_write_u32(w, ARAX_RESULT_MAGIC);
+	arax_write_u32(w, ARAX_BUILD_VERSION);
+	arax_write_u32(w, (uint32_t)result->error);
+	arax_write_u32(w, result->binary_type);
+	arax_write_u32(w, result->flags);
+	arax_write_string(w, result->options);
+	arax_write_string(w, result->log);
+	arax_write_u32(w, result->ntargets);
+	for (uint32_t i = 0; i < result->ntargets; i++) {
+		arax_write_string(w, result->targets[i].device);
+		arax_write_u64(w, result->targets[i].id);
+	}
+	arax_write_u64(w, result->global_variable_size);
+	arax_write_u32(w, result->nkernels);
+	for (uint32_t i = 0; i < result->nkernels; i++)
+		kernel_write(w, &result->kernels[i]);
+	arax_write_bytes(w, result->binary, result->binary_size);
+}
+
+/* Fewest bytes that one of these takes up, to bound the counts. */
+#define TARGET_BYTES (8 + 8)
+#define ARG_BYTES (8 + 8 + 4 + 4 + 8 + 8)
+#define KERNEL_BYTES (8 + 8 + 7 * 8 + 4)
+
+/*
+ * Reads a count and allocates that many zeroed items. The count is set only with the array, so
+ * that a half-read result can be freed. Memory that ran out leaves errno ENOMEM behind; the
+ * parser has cleared it before.
+ */
+static void *array_new(struct arax_reader *r, uint32_t *count, size_t least, size_t item)
+{
+	uint32_t n = arax_read_u32(r);
+	void *array;
+
+	if (n > (r->size - r->at) / least) {
+		(void)reader_take(r, SIZE_MAX);
+		return NULL;
+	}
+	if (!n)
+		return NULL;
+	array = calloc(n, item);
+	if (!array)
+		r->failed = true;
+	else
+		*count = n;
+	return array;
+}
+
+static void kernel_read(struct arax_reader *r, struct arax_kernel_info *kernel)
+{
+	kernel->name = arax_read_string(r);
+	kernel->attributes = arax_read_string(r);
+	for (int i = 0; i < 3; i++)
+		kernel->required_group[i] = arax_read_u64(r);
+	kernel->local_mem = arax_read_u64(r);
+	kernel->private_mem = arax_read_u64(r);
+	kernel->group_size = arax_read_u64(r);
+	kernel->preferred_multiple = arax_read_u64(r);
+	kernel->args = array_new(r, &kernel->nargs, ARG_BYTES, sizeof(*kernel->args));
+	for (uint32_t i = 0; i < kernel->nargs && !r->failed; i++) {
+		struct arax_arg_info *arg = &kernel->args[i];
+
+		arg->name = arax_read_string(r);
+		arg->type_name = arax_read_string(r);
+		arg->address = arax_read_u32(r);
+		arg->access = arax_read_u32(r);
+		arg->type_qualifier = arax_read_u64(r);
+		arg->size = arax_read_u64(r);
+	}
+}
+
+static void result_read(struct arax_reader *r, struct arax_result *result)
+{
+	size_t size;
+
+	if (arax_read_u32(r) != ARAX_RESULT_MAGIC || arax_read_u32(r) != ARAX_BUILD_VERSION)
+		r->failed = true;
+	result->error = (int32_t)arax_read_u32(r);
+	result->binary_type = arax_read_u32(r);
+	result->flags = arax_read_u32(r);
+	result->options = arax_read_string(r);
+	result->log = arax_read_string(r);
+	result->targets = array_new(r, &result->ntargets, TARGET_BYTES, sizeof(*result->targets));
+	for (uint32_t i = 0; i < result->ntargets && !r->failed; i++) {
+		result->targets[i].device = arax_read_string(r);
+		result->targets[i].id = arax_read_u64(r);
+	}
+	result->global_variable_size = arax_read_u64(r);
+	result->kernels = array_new(r, &result->nkernels, KERNEL_BYTES, sizeof(*result->kernels));
+	for (uint32_t i = 0; i < result->nkernels && !r->failed; i++)
+		kernel_read(r, &result->kernels[i]);
+	result->binary = arax_read_bytes(r, &size);
+	result->binary_size = size;
+}
+
+struct arax_result *arax_result_parse(const void *data, size_t size)
+{
+	struct arax_reader r = {.data = data, .size = size};
+	struct arax_result *result = calloc(1, sizeof(*result));
+
+	if (!result) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	errno = 0;
+	result_read(&r, result);
+	if (!r.failed && r.at == r.size)
+		return result;
+	int err = errno == ENOMEM ? ENOMEM : EPROTO;
+	arax_result_free(result);
+	errno = err;
+	return NULL;
+}
+
+void arax_result_free(struct arax_result *result)
+{
+	if (!result)
+		return;
+	for (uint32_t i = 0; i < result->ntargets; i++)
+		free(result->targets[i].device);
+	free(result->targets);
+	for (uint32_t i = 0; i < result->nkernels; i++) {
+		struct arax_kernel_info *kernel = &result->kernels[i];
+
+		for (uint32_t j = 0; j < kernel->nargs; j++) {
+			free(kernel->args[j].name);
+			free(kernel->args[j].type_name);
+		}
+		free(kernel->args);
+		free(kernel->name);
+		free(kernel->attributes);
+	}
+	free(result->kernels);
+	free(result->options);
+	free(result->log);
+	free(result);
+}

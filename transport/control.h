@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The control plane: messages over SEQPACKET between client and araxd, araxd and its children,
+ * client and tenant (only to settle the arena's address). Every message is one struct that begins
+ * with arax_control_head; a reply carries the same type with ARAX_CONTROL_REPLY set.
+ */
+#ifndef ARAX_TRANSPORT_CONTROL_H
+#define ARAX_TRANSPORT_CONTROL_H
+
+#include <stdint.h>
+
+#define ARAX_CONTROL_MAGIC 0x41726178u
+#define ARAX_CONTROL_REPLY 0x8000u
+#define ARAX_CONTROL_MAX 1024 /* bytes of the largest message */
+#define ARAX_BUILD_MAX (256u << 20) /* bytes of a build request or result */
+
+enum arax_control_type {
+	/* client -> araxd */
+	ARAX_CONTROL_HELLO = 1,	  /* reply: + memfd with struct arax_device_info */
+	ARAX_CONTROL_ATTACH = 2,  /* reply: + arena memfd, + link socket to the tenant */
+	ARAX_CONTROL_BUILD = 3,	  /* + memfd with a build request; reply: + memfd with a result */
+	ARAX_CONTROL_STATUS = 4,  /* reply: + memfd with JSON */
+	ARAX_CONTROL_DEVICES = 5, /* reply: + memfd with JSON */
+	ARAX_CONTROL_STOP = 6,	  /* same user or root only; araxd leaves when its clients have left */
+	/* araxd -> child and back, over the child's descriptor 3 */
+	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info */
+	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd */
+	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
+	/* client -> tenant, over the link */
+	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
+};
+
+struct arax_control_head {
+	uint32_t magic;
+	uint16_t type;
+	uint16_t major;
+	uint16_t minor;
+	uint16_t reserved;
+	int32_t error; /* replies: 0 or a positive errno */
+	uint64_t id;   /* chosen by who asks, repeated in the reply */
+};
+
+struct arax_control_hello {
+	struct arax_control_head head;
+	uint64_t features; /* bits; the reply holds the intersection; none defined yet */
+	int32_t pid;	   /* reply: araxd's pid */
+	uint32_t pad;
+};
+
+struct arax_control_attach {
+	struct arax_control_head head;
+	char devices[128]; /* ARAX_DEVICES, comma list, narrows; empty: all that are allowed */
+	char policy[32];   /* ARAX_POLICY or empty */
+	char program[64];  /* the client's name, for status */
+	uint64_t arena_size; /* reply: bytes */
+	int32_t tenant_pid;  /* reply */
+	uint32_t pad;
+};
+
+struct arax_control_start {
+	struct arax_control_head head;
+	char devices[128]; /* allowed devices, comma list; empty: all */
+	char policy[32];
+	uint64_t arena_size;
+};
+
+struct arax_control_map {
+	struct arax_control_head head;
+	uint64_t base;
+};
+
+/* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, READY, COMPILE. */
+struct arax_control_plain {
+	struct arax_control_head head;
+};
+
+/*
+ * What the virtual device is: made by a tenant from its devices, frozen by araxd, read by clients.
+ * The client adds what belongs to the API layer (versions, extension lists, names).
+ */
+#define ARAX_FORMATS_MAX 128
+struct arax_image_format {
+	uint32_t order, type;
+	uint32_t types; /* bit n: object type CL_MEM_OBJECT_BUFFER + n */
+	uint32_t flags; /* 1 read-only, 2 write-only, 4 read and write in one kernel */
+};
+
+struct arax_device_info {
+	uint32_t size; /* of this struct */
+	uint32_t type; /* cl_device_type that is reported */
+	char name[128];
+	char compiler[128]; /* version of the compiler, part of every cache key */
+	uint32_t compute_units, max_dims, vendor_id, address_bits, little_endian;
+	uint32_t clock_mhz, mem_base_align_bits, min_align_bytes;
+	uint64_t max_work_item_sizes[3], max_group_size, preferred_multiple;
+	uint64_t global_mem_size, max_alloc_size, global_cache_size, local_mem_size;
+	uint32_t global_cache_type, global_cacheline, local_mem_type, pad0;
+	uint64_t max_constant_buffer, max_parameter_size, max_global_variable, preferred_global_variable;
+	uint32_t max_constant_args, max_samplers;
+	uint32_t images, max_read_images, max_write_images, max_read_write_images;
+	uint64_t image2d_width, image2d_height, image3d_width, image3d_height, image3d_depth;
+	uint64_t image_buffer_size, image_array_size;
+	uint32_t image_pitch_align, image_base_align;
+	uint32_t vector_char, vector_short, vector_int, vector_long, vector_float, vector_double,
+	    vector_half;
+	uint32_t native_char, native_short, native_int, native_long, native_float, native_double,
+	    native_half;
+	uint64_t single_fp, double_fp, half_fp;
+	uint64_t svm, queue_properties, exec_capabilities, atomic_memory, atomic_fence;
+	uint64_t printf_buffer;
+	uint32_t error_correction, nonuniform_groups, group_collective;
+	char extensions[1024];	/* of the device, space separated, only those that work through Arax */
+	char c_features[1024];	/* __opencl_c_*, space separated */
+	uint32_t nformats, pad1;
+	struct arax_image_format formats[ARAX_FORMATS_MAX];
+};
+
+/*
+ * One page of statistics per tenant: written by the tenant, read by araxd only, as a hint (a
+ * hostile tenant can write what it likes there; araxd clamps and never follows it).
+ */
+#define ARAX_STATS_DEVICES 8
+#define ARAX_STATS_KERNELS 64
+struct arax_stats_device {
+	char name[32];
+	_Atomic uint64_t commands, busy_ns;
+};
+struct arax_stats_kernel {
+	char name[48];
+	_Atomic uint64_t launches[ARAX_STATS_DEVICES];
+	_Atomic uint64_t busy_ns[ARAX_STATS_DEVICES];
+};
+struct arax_stats {
+	_Atomic uint64_t commands, kernels, bytes, errors, programs;
+	_Atomic uint32_t ndevices, nkernels;
+	struct arax_stats_device devices[ARAX_STATS_DEVICES];
+	struct arax_stats_kernel kernel[ARAX_STATS_KERNELS];
+};
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The arena: one sealed memfd per tenant, mapped by the client and by its tenant at the same
+ * address. It begins with the control area described here (rings, slots, wake words); the rest is
+ * the heap that holds buffers, images and SVM. The client owns the bookkeeping of the heap.
+ *
+ * Neither side trusts what it reads here: sizes and masks are constants of the protocol, each side
+ * keeps its own ring index in private memory, and a value is read once and then checked.
+ */
+#ifndef ARAX_TRANSPORT_SHM_H
+#define ARAX_TRANSPORT_SHM_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define ARAX_SHM_MAGIC 0x31786172u /* "arx1" */
+
+#define ARAX_SLOTS 8192u		  /* commands in flight */
+#define ARAX_SQ_BYTES (1u << 20)	  /* submission ring: records of bytes */
+#define ARAX_HQ_ENTRIES (2 * ARAX_SLOTS) /* host ring: what the client has completed */
+#define ARAX_CQ_ENTRIES (4 * ARAX_SLOTS) /* completion ring */
+
+/* Where a sleeping side can be woken. seq is the futex word; sleeping is set by the side that is
+ * about to sleep and read by the side that might have to wake it. */
+struct arax_wake {
+	_Atomic uint32_t seq;
+	_Atomic uint32_t sleeping;
+	char pad[56];
+};
+
+/* The outcome of a command in flight. The tenant writes the times and result before status; the
+ * client writes it for commands that it executes itself. Times are CLOCK_MONOTONIC in ns. */
+struct arax_slot {
+	_Atomic int32_t status; /* CL_COMPLETE, _RUNNING, _SUBMITTED, _QUEUED or negative */
+	uint32_t device;	/* index of the device that ran it, for statistics */
+	_Atomic uint64_t submit_ns;
+	_Atomic uint64_t start_ns;
+	_Atomic uint64_t end_ns;
+	_Atomic uint64_t result; /* launch with printf: bytes written to its print range */
+	char pad[24];
+};
+
+/* Ring entries: bits 0-23 the slot, bits 24-31 what happened. */
+enum arax_cq_kind {
+	ARAX_CQ_COMPLETE = 1,	/* the slot is final and may be used again */
+	ARAX_CQ_HOST_READY = 2, /* it is the client's turn to execute the command of this slot */
+};
+/* Host ring: the same packing; the kind is 0 for success and 1 for failure (the slot itself may be in
+ * use again by the time the tenant looks). */
+#define ARAX_ENTRY(kind, slot) (((uint32_t)(kind) << 24) | (slot))
+#define ARAX_ENTRY_SLOT(entry) ((entry) & 0xFFFFFFu)
+#define ARAX_ENTRY_KIND(entry) ((entry) >> 24)
+
+struct arax_ring_index {
+	_Atomic uint32_t head; /* consumed up to here (free-running) */
+	char pad0[60];
+	_Atomic uint32_t tail; /* produced up to here (free-running) */
+	char pad1[60];
+};
+
+struct arax_shm {
+	uint32_t magic;
+	uint32_t reserved;
+	uint64_t arena_size; /* bytes, control area included; informative, each side has its own */
+	char pad[48];
+	struct arax_wake tenant_wake; /* the tenant sleeps here */
+	struct arax_wake client_wake; /* the client's threads sleep here */
+	_Atomic uint32_t tenant_idle; /* 1: nothing runs, all that is in flight waits for the client */
+	char pad1[60];
+	/* What the client has done itself, for the tenant's statistics; a hint. */
+	_Atomic uint64_t client_commands, client_bytes;
+	char pad2[48];
+	struct arax_ring_index sq, hq, cq;
+	struct arax_slot slots[ARAX_SLOTS];
+	uint32_t hq_entries[ARAX_HQ_ENTRIES];
+	uint32_t cq_entries[ARAX_CQ_ENTRIES];
+	unsigned char sq_data[ARAX_SQ_BYTES];
+};
+
+/* The heap begins at a round offset behind the control area. */
+#define ARAX_HEAP_OFFSET (4u << 20)
+_Static_assert(sizeof(struct arax_shm) <= ARAX_HEAP_OFFSET, "control area");
+_Static_assert(sizeof(struct arax_slot) == 64, "slot");
+
+#endif
