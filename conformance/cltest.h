@@ -312,6 +312,8 @@ static inline void cltest_select(void)
 	cl_platform_id ids[32];
 	cl_uint n = 0;
 
+	if (wanted && !*wanted) /* would match anything */
+		wanted = NULL;
 	if (clGetPlatformIDs(ARRAY_SIZE(ids), ids, &n) != CL_SUCCESS)
 		n = 0;
 	if (n > ARRAY_SIZE(ids))

@@ -460,16 +460,14 @@ static void test_samplers(void)
 			 cases[i].address);
 		CHECK_EQ(INFO(cl_filter_mode, clGetSamplerInfo, s, CL_SAMPLER_FILTER_MODE),
 			 cases[i].filter);
-		if (native_bug() &&
-		    (cases[i].filter == CL_FILTER_LINEAR || cases[i].address == CL_ADDRESS_CLAMP)) {
-			CHECK_CL(clReleaseSampler(s)); /* PoCL has neither right for floats */
-			continue;
-		}
 		cltest_arg(k, 1, sizeof(s), &s);
 		cltest_arg(k, 3, sizeof(at), &at);
 		cltest_launch(cl.q, k, 1);
-		CHECK_CL(clReleaseSampler(s));
+		if (!native_bug()) /* PoCL does not keep the sampler of a launch */
+			CHECK_CL(clReleaseSampler(s));
 		CHECK_CL(clEnqueueReadBuffer(cl.q, b, CL_TRUE, 0, 16, out, 0, NULL, NULL));
+		if (native_bug())
+			CHECK_CL(clReleaseSampler(s));
 		if (out[0] != cases[i].expected)
 			FAIL("case %zu gives %g, not %g", i, (double)out[0],
 			     (double)cases[i].expected);

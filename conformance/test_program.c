@@ -444,31 +444,29 @@ static void test_link_errors(void)
 	cl_close(&cl);
 }
 
-/* 256 programs in one link. */
+/* Many programs in one link (the CTS links 256, which would take minutes here). */
 static void test_link_many(void)
 {
-	enum { COUNT = 256 };
+	enum { COUNT = 64 };
 	struct cl cl = cl_open(0);
 	char *text = malloc(COUNT * 64 + 512), part[128];
 	cl_program p[COUNT + 1], linked;
 	size_t at = 0;
 
-	SKIP_NATIVE("takes a minute and more");
 	for (int i = 0; i < COUNT; i++) {
 		snprintf(part, sizeof(part), "int f%d(int x) { return x + %d; }\n", i, i);
 		p[i] = cltest_program(cl.ctx, part);
 		CHECK_CL(clCompileProgram(p[i], 0, NULL, NULL, 0, NULL, NULL, NULL, NULL));
 		at += (size_t)sprintf(text + at, "int f%d(int x);\n", i);
 	}
-	sprintf(text + at,
-		"kernel void put(global int *p) { p[get_global_id(0)] = f0(f7(f255(1))); "
-		"}\n");
+	sprintf(text + at, "kernel void put(global int *p) { p[get_global_id(0)] = f0(f7(f63(1))); "
+			   "}\n");
 	p[COUNT] = cltest_program(cl.ctx, text);
 	CHECK_CL(clCompileProgram(p[COUNT], 0, NULL, NULL, 0, NULL, NULL, NULL, NULL));
 	linked = MUST(clLinkProgram(cl.ctx, 0, NULL, NULL, COUNT + 1, p, NULL, NULL, &ERR));
 	for (int i = 0; i <= COUNT; i++)
 		CHECK_CL(clReleaseProgram(p[i]));
-	CHECK_EQ(run_put(&cl, linked), 263);
+	CHECK_EQ(run_put(&cl, linked), 71);
 	CHECK_CL(clReleaseProgram(linked));
 	free(text);
 	cl_close(&cl);

@@ -286,14 +286,22 @@ static void test_deep_queue(void)
 	cl_close(&cl);
 }
 
-/* clSetCommandQueueProperty is gone since 1.1; the slot must be there all the same. */
+/* clSetCommandQueueProperty is deprecated since 1.1; it works all the same. */
 static void test_set_property(void)
 {
 	struct cl cl = cl_open(0);
 
 	SKIP_NATIVE("its slot in the dispatch table is NULL");
-	CHECK(clSetCommandQueueProperty(cl.q, CL_QUEUE_PROFILING_ENABLE, CL_TRUE, NULL) !=
-	      CL_SUCCESS);
+	cl_command_queue_properties old = ~(cl_command_queue_properties)0;
+
+	CHECK_CL(clSetCommandQueueProperty(cl.q, CL_QUEUE_PROFILING_ENABLE, CL_TRUE, &old));
+	CHECK_EQ(old, 0);
+	CHECK_EQ(INFO(cl_command_queue_properties, clGetCommandQueueInfo, cl.q,
+		      CL_QUEUE_PROPERTIES),
+		 CL_QUEUE_PROFILING_ENABLE);
+	CHECK_CL(clSetCommandQueueProperty(cl.q, CL_QUEUE_PROFILING_ENABLE, CL_FALSE, NULL));
+	CHECK_ERR(clSetCommandQueueProperty(cl.q, 1 << 20, CL_TRUE, NULL), CL_INVALID_VALUE);
+	CHECK_ERR(clSetCommandQueueProperty(NULL, 0, CL_TRUE, NULL), CL_INVALID_COMMAND_QUEUE);
 	cl_close(&cl);
 }
 

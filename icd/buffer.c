@@ -75,16 +75,18 @@ cl_mem arax_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, 
 static cl_int sub_flags(cl_mem parent, cl_mem_flags *flags)
 {
 	const cl_mem_flags access = CL_MEM_READ_WRITE | CL_MEM_WRITE_ONLY | CL_MEM_READ_ONLY;
-	const cl_mem_flags host = CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_ONLY |
-				  CL_MEM_HOST_NO_ACCESS;
-	const cl_mem_flags from = CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR |
-				  CL_MEM_ALLOC_HOST_PTR;
+	const cl_mem_flags host =
+	    CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_ONLY | CL_MEM_HOST_NO_ACCESS;
+	const cl_mem_flags from =
+	    CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR | CL_MEM_ALLOC_HOST_PTR;
 	cl_mem_flags given = *flags & access;
 
 	if (*flags & (from | ~(access | host)) || (given & (given - 1)))
 		return CL_INVALID_VALUE;
-	if (((parent->flags & CL_MEM_WRITE_ONLY) && (given & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY))) ||
-	    ((parent->flags & CL_MEM_READ_ONLY) && (given & (CL_MEM_READ_WRITE | CL_MEM_WRITE_ONLY))))
+	if (((parent->flags & CL_MEM_WRITE_ONLY) &&
+	     (given & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY))) ||
+	    ((parent->flags & CL_MEM_READ_ONLY) &&
+	     (given & (CL_MEM_READ_WRITE | CL_MEM_WRITE_ONLY))))
 		return CL_INVALID_VALUE;
 	cl_mem_flags given_host = *flags & host;
 	if ((given_host & (given_host - 1)) ||
@@ -245,8 +247,8 @@ static cl_int read_or_write(struct command_desc *desc, cl_mem buffer, size_t off
 	if (!error)
 		error = check_range(buffer, offset, size);
 	if (!error)
-		error = check_host_access(buffer, desc->type == CL_COMMAND_READ_BUFFER ? READS
-										       : WRITES);
+		error = check_host_access(buffer,
+					  desc->type == CL_COMMAND_READ_BUFFER ? READS : WRITES);
 	if (error)
 		return error;
 	struct copy copy = to ? linear(to, buffer->data + offset, size)
@@ -302,12 +304,12 @@ static cl_int read_or_write_rect(struct command_desc *desc, const struct rect_ca
 				   call->host_slice, SIZE_MAX, &host);
 	if (!error)
 		error = check_host_access(
-			buffer, desc->type == CL_COMMAND_READ_BUFFER_RECT ? READS : WRITES);
+		    buffer, desc->type == CL_COMMAND_READ_BUFFER_RECT ? READS : WRITES);
 	if (error)
 		return error;
 	char *data = buffer->data + device.offset;
 	struct copy copy = {
-		.width = call->region[0], .height = call->region[1], .depth = call->region[2]};
+	    .width = call->region[0], .height = call->region[1], .depth = call->region[2]};
 	if (call->to) {
 		copy.dst = (char *)call->to + host.offset;
 		copy.src = data;
@@ -333,10 +335,10 @@ cl_int arax_clEnqueueReadBufferRect(cl_command_queue queue, cl_mem buffer, cl_bo
 	struct command_desc desc = COMMAND(queue, CL_COMMAND_READ_BUFFER_RECT);
 
 	desc.blocking = blocking;
-	return read_or_write_rect(&desc, &(struct rect_call){buffer, buffer_origin, host_origin,
-							     region, buffer_row_pitch,
-							     buffer_slice_pitch, host_row_pitch,
-							     host_slice_pitch, ptr, NULL});
+	return read_or_write_rect(&desc,
+				  &(struct rect_call){buffer, buffer_origin, host_origin, region,
+						      buffer_row_pitch, buffer_slice_pitch,
+						      host_row_pitch, host_slice_pitch, ptr, NULL});
 }
 
 cl_int arax_clEnqueueWriteBufferRect(cl_command_queue queue, cl_mem buffer, cl_bool blocking,
@@ -350,10 +352,10 @@ cl_int arax_clEnqueueWriteBufferRect(cl_command_queue queue, cl_mem buffer, cl_b
 	struct command_desc desc = COMMAND(queue, CL_COMMAND_WRITE_BUFFER_RECT);
 
 	desc.blocking = blocking;
-	return read_or_write_rect(&desc, &(struct rect_call){buffer, buffer_origin, host_origin,
-							     region, buffer_row_pitch,
-							     buffer_slice_pitch, host_row_pitch,
-							     host_slice_pitch, NULL, ptr});
+	return read_or_write_rect(&desc,
+				  &(struct rect_call){buffer, buffer_origin, host_origin, region,
+						      buffer_row_pitch, buffer_slice_pitch,
+						      host_row_pitch, host_slice_pitch, NULL, ptr});
 }
 
 /* ---- copies and fills ----------------------------------------------------------------------- */
@@ -470,15 +472,15 @@ cl_int arax_clEnqueueCopyBufferRect(cl_command_queue queue, cl_mem src_buffer, c
 	    rects_overlap(&a, &b, src_origin, dst_origin, region))
 		return CL_MEM_COPY_OVERLAP;
 	struct copy copy = {
-		.dst = dst_buffer->data + dst.offset,
-		.src = src_buffer->data + src.offset,
-		.width = region[0],
-		.height = region[1],
-		.depth = region[2],
-		.dst_row = dst.row,
-		.dst_slice = dst.slice,
-		.src_row = src.row,
-		.src_slice = src.slice,
+	    .dst = dst_buffer->data + dst.offset,
+	    .src = src_buffer->data + src.offset,
+	    .width = region[0],
+	    .height = region[1],
+	    .depth = region[2],
+	    .dst_row = dst.row,
+	    .dst_slice = dst.slice,
+	    .src_row = src.row,
+	    .src_slice = src.slice,
 	};
 	return copy_buffers(&desc, src_buffer, dst_buffer, &copy);
 }
@@ -495,9 +497,9 @@ cl_int arax_clEnqueueFillBuffer(cl_command_queue queue, cl_mem buffer, const voi
 		error = check_buffer(queue, buffer);
 	if (!error && (offset > buffer->size || size > buffer->size - offset))
 		error = CL_INVALID_VALUE;
-	if (!error && (!pattern || !pattern_size || pattern_size > 128 ||
-		       (pattern_size & (pattern_size - 1)) || offset % pattern_size ||
-		       size % pattern_size))
+	if (!error &&
+	    (!pattern || !pattern_size || pattern_size > 128 ||
+	     (pattern_size & (pattern_size - 1)) || offset % pattern_size || size % pattern_size))
 		error = CL_INVALID_VALUE;
 	if (!error)
 		error = command_sync_in(queue, buffer, desc.nwait, desc.waits);
@@ -517,8 +519,8 @@ static cl_int check_map(cl_mem buffer, cl_map_flags flags)
 	const cl_map_flags known = CL_MAP_READ | CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION;
 	cl_int error = CL_SUCCESS;
 
-	if ((flags & ~known) || ((flags & CL_MAP_WRITE_INVALIDATE_REGION) &&
-				 (flags & (CL_MAP_READ | CL_MAP_WRITE))))
+	if ((flags & ~known) ||
+	    ((flags & CL_MAP_WRITE_INVALIDATE_REGION) && (flags & (CL_MAP_READ | CL_MAP_WRITE))))
 		return CL_INVALID_VALUE;
 	if (flags & CL_MAP_READ)
 		error = check_host_access(buffer, READS);
@@ -578,8 +580,8 @@ cl_int arax_clEnqueueMigrateMemObjects(cl_command_queue queue, cl_uint num_mem_o
 				       cl_uint num_events_in_wait_list,
 				       const cl_event *event_wait_list, cl_event *event)
 {
-	const cl_mem_migration_flags known = CL_MIGRATE_MEM_OBJECT_HOST |
-					     CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED;
+	const cl_mem_migration_flags known =
+	    CL_MIGRATE_MEM_OBJECT_HOST | CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED;
 	struct command_desc desc = COMMAND(queue, CL_COMMAND_MIGRATE_MEM_OBJECTS);
 	cl_int error = command_check(&desc);
 

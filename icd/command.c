@@ -150,12 +150,12 @@ static int announce_user_events(struct connection *conn, const struct command_de
 static int announce_mem(struct connection *conn, cl_mem mem)
 {
 	struct arax_op_mem_define define = {
-		.head = {.size = sizeof(define), .op = ARAX_OP_MEM_DEFINE, .slot = ARAX_NO_SLOT},
-		.mem = mem->handle,
-		.type = mem->type,
-		.flags = mem->flags & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY),
-		.data_off = (uint64_t)(mem->data - conn->base),
-		.data_len = mem->size,
+	    .head = {.size = sizeof(define), .op = ARAX_OP_MEM_DEFINE, .slot = ARAX_NO_SLOT},
+	    .mem = mem->handle,
+	    .type = mem->type,
+	    .flags = mem->flags & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY),
+	    .data_off = (uint64_t)(mem->data - conn->base),
+	    .data_len = mem->size,
 	};
 
 	if (mem->announced)
@@ -336,8 +336,8 @@ cl_int submit(const struct submission *s, cl_event event, struct command **sent)
 
 static void print_output(struct connection *conn, struct command *command)
 {
-	uint64_t n = atomic_load_explicit(&conn->shm->slots[command->slot].result,
-					  memory_order_relaxed);
+	uint64_t n =
+	    atomic_load_explicit(&conn->shm->slots[command->slot].result, memory_order_relaxed);
 
 	if (n > command->print_size)
 		n = command->print_size;
@@ -562,18 +562,18 @@ cl_int command_copy(const struct command_desc *desc, const struct copy *copy)
 
 	normalise(&c);
 	struct arax_op_copy op = {
-		.head = {.size = sizeof(op), .op = ARAX_OP_COPY},
-		.src_off = (uint64_t)(c.src - base),
-		.src_len = extent(&c, c.src_row, c.src_slice),
-		.dst_off = (uint64_t)(c.dst - base),
-		.dst_len = extent(&c, c.dst_row, c.dst_slice),
-		.width = c.width,
-		.height = c.height,
-		.depth = c.depth,
-		.src_row_pitch = c.src_row,
-		.src_slice_pitch = c.src_slice,
-		.dst_row_pitch = c.dst_row,
-		.dst_slice_pitch = c.dst_slice,
+	    .head = {.size = sizeof(op), .op = ARAX_OP_COPY},
+	    .src_off = (uint64_t)(c.src - base),
+	    .src_len = extent(&c, c.src_row, c.src_slice),
+	    .dst_off = (uint64_t)(c.dst - base),
+	    .dst_len = extent(&c, c.dst_row, c.dst_slice),
+	    .width = c.width,
+	    .height = c.height,
+	    .depth = c.depth,
+	    .src_row_pitch = c.src_row,
+	    .src_slice_pitch = c.src_slice,
+	    .dst_row_pitch = c.dst_row,
+	    .dst_slice_pitch = c.dst_slice,
 	};
 	struct submission s = {.desc = desc, .record = &op.head};
 	size_t bytes = c.width * c.height * c.depth;
@@ -605,17 +605,17 @@ cl_int command_fill(const struct command_desc *desc, const struct copy *box, con
 	c->src_slice = c->dst_slice;
 	normalise(c);
 	struct arax_op_fill op = {
-		.head = {.size = sizeof(op), .op = ARAX_OP_FILL},
-		.dst_off = (uint64_t)(c->dst - base),
-		.dst_len = extent(c, c->dst_row, c->dst_slice),
-		.width = c->width,
-		.height = c->height,
-		.depth = c->depth,
-		.dst_row_pitch = c->dst_row,
-		.dst_slice_pitch = c->dst_slice,
+	    .head = {.size = sizeof(op), .op = ARAX_OP_FILL},
+	    .dst_off = (uint64_t)(c->dst - base),
+	    .dst_len = extent(c, c->dst_row, c->dst_slice),
+	    .width = c->width,
+	    .height = c->height,
+	    .depth = c->depth,
+	    .dst_row_pitch = c->dst_row,
+	    .dst_slice_pitch = c->dst_slice,
 	};
 	struct submission s = {
-		.desc = desc, .record = &op.head, .tail = pattern, .tail_size = pattern_size};
+	    .desc = desc, .record = &op.head, .tail = pattern, .tail_size = pattern_size};
 	size_t bytes = c->width * c->height * c->depth;
 
 	return command_tenant(&s, false, bytes, bytes <= AT_ONCE_DEVICE_BYTES, run_fill, &fill);
@@ -623,9 +623,8 @@ cl_int command_fill(const struct command_desc *desc, const struct copy *box, con
 
 cl_int command_marker(const struct command_desc *desc, bool all, bool barrier)
 {
-	struct arax_op_marker op = {.head = {.size = sizeof(op), .op = ARAX_OP_MARKER},
-				    .all = all,
-				    .barrier = barrier};
+	struct arax_op_marker op = {
+	    .head = {.size = sizeof(op), .op = ARAX_OP_MARKER}, .all = all, .barrier = barrier};
 	struct submission s = {.desc = desc, .record = &op.head, .barrier = barrier};
 
 	return command_tenant(&s, all, 0, true, NULL, NULL);
@@ -681,10 +680,10 @@ int connection_load(struct connection *conn, uint32_t program, const void *data,
 		return -ENOMEM;
 	memcpy(range, data, size);
 	struct arax_op_program_load op = {
-		.head = {.size = sizeof(op), .op = ARAX_OP_PROGRAM_LOAD},
-		.program = program,
-		.binary_off = (uint64_t)((char *)range - conn->base),
-		.binary_len = size,
+	    .head = {.size = sizeof(op), .op = ARAX_OP_PROGRAM_LOAD},
+	    .program = program,
+	    .binary_off = (uint64_t)((char *)range - conn->base),
+	    .binary_len = size,
 	};
 	pthread_mutex_lock(&conn->lock);
 	err = conn->dead ? -EPIPE : send_load(conn, &op, &load);
@@ -707,7 +706,7 @@ cl_int command_sync_in(cl_command_queue queue, cl_mem mem, cl_uint nwait, const 
 {
 	cl_mem root = mem_root(mem);
 	struct host_work work = {
-		.run = host_work_copy, .release = unuse_arg, .bytes = root->size, .arg = root};
+	    .run = host_work_copy, .release = unuse_arg, .bytes = root->size, .arg = root};
 	struct mem_map whole = {.flags = CL_MAP_READ};
 
 	if (!(root->flags & CL_MEM_USE_HOST_PTR))

@@ -56,11 +56,11 @@ static void *map_arena(int fd, uint64_t size)
 static int propose(int link, void *base)
 {
 	struct arax_control_map map = {
-		.head = {.magic = ARAX_CONTROL_MAGIC,
-			 .type = ARAX_CONTROL_MAP,
-			 .major = ARAX_PROTOCOL_MAJOR,
-			 .minor = ARAX_PROTOCOL_MINOR},
-		.base = (uint64_t)base,
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_MAP,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .minor = ARAX_PROTOCOL_MINOR},
+	    .base = (uint64_t)base,
 	};
 	int fds[ARAX_FDS_MAX];
 	int err = arax_socket_send(link, &map, sizeof(map), NULL, 0);
@@ -121,6 +121,8 @@ static void connection_init(struct connection *conn)
 
 static void connection_destroy(struct connection *conn)
 {
+	if (conn->heap && !conn->forked)
+		mem_cache_flush(conn);
 	if (!conn->forked) {
 		daemon_close(conn->link);
 		daemon_close(conn->daemon);
@@ -232,18 +234,27 @@ bool connection_alive(struct connection *conn)
 
 /* ---- memory and handles --------------------------------------------------------------------- */
 
-void *connection_alloc(struct connection *conn, size_t size, size_t align)
+static int heap_take(struct connection *conn, size_t size, size_t align, uint64_t *offset)
 {
-	uint64_t offset;
 	int err = -ENOMEM;
 
-	if (!connection_alive(conn))
-		return NULL;
 	pthread_mutex_lock(&conn->heap_lock);
 	if (size <= the_device.info.global_mem_size &&
 	    arax_heap_used(conn->heap) <= the_device.info.global_mem_size - size)
-		err = arax_heap_alloc(conn->heap, size ? size : 1, align, &offset);
+		err = arax_heap_alloc(conn->heap, size ? size : 1, align, offset);
 	pthread_mutex_unlock(&conn->heap_lock);
+	return err;
+}
+
+void *connection_alloc(struct connection *conn, size_t size, size_t align)
+{
+	uint64_t offset;
+
+	if (!connection_alive(conn))
+		return NULL;
+	int err = heap_take(conn, size, align, &offset);
+	if (err && mem_cache_flush(conn))
+		err = heap_take(conn, size, align, &offset);
 	return err ? NULL : conn->base + offset;
 }
 
@@ -316,11 +327,10 @@ void connection_drop(struct connection *conn, enum arax_op op, uint32_t handle)
 {
 	/* All *_DROP records have one field, the handle. */
 	struct arax_op_mem_drop drop = {
-		.head = {.size = sizeof(drop), .op = op, .slot = ARAX_NO_SLOT}, .mem = handle};
+	    .head = {.size = sizeof(drop), .op = op, .slot = ARAX_NO_SLOT}, .mem = handle};
 
 	_Static_assert(sizeof(struct arax_op_mem_drop) == sizeof(struct arax_op_queue_drop) &&
-			       sizeof(struct arax_op_mem_drop) ==
-				       sizeof(struct arax_op_kernel_drop),
+			   sizeof(struct arax_op_mem_drop) == sizeof(struct arax_op_kernel_drop),
 		       "drop records are alike");
 	if (!handle || conn->forked)
 		return;
@@ -331,8 +341,7 @@ void connection_drop(struct connection *conn, enum arax_op op, uint32_t handle)
 	pthread_mutex_unlock(&conn->lock);
 }
 
-int connection_build(const void *request, size_t request_size, unsigned char **result,
-		     size_t *size)
+int connection_build(const void *request, size_t request_size, unsigned char **result, size_t *size)
 {
 	return daemon_build(request, request_size, result, size);
 }
@@ -402,7 +411,7 @@ bool command_ref(struct command *command, struct object *object)
 		size_t capacity = command->refs_capacity * 2;
 		bool inside = command->refs == command->refs_inline;
 		struct object **bigger =
-			realloc(inside ? NULL : command->refs, capacity * sizeof(*bigger));
+		    realloc(inside ? NULL : command->refs, capacity * sizeof(*bigger));
 
 		if (!bigger)
 			return false;
@@ -533,8 +542,7 @@ void connection_host_done(struct connection *conn, uint32_t slot, cl_int status)
 		return;
 	/* The ring has twice as many entries as there are slots; it can be full only while the
 	 * tenant does not look, and then waiting is right. */
-	while (!conn->dead &&
-	       arax_ring_push(&conn->hq, ARAX_ENTRY(status < 0, slot)) == -EAGAIN) {
+	while (!conn->dead && arax_ring_push(&conn->hq, ARAX_ENTRY(status < 0, slot)) == -EAGAIN) {
 		struct arax_spin spin = {0};
 
 		arax_wake_wait(&conn->shm->client_wake, &spin, never, NULL, 1);

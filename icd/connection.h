@@ -30,9 +30,9 @@ struct command {
 	cl_command_queue queue; /* used; NULL for user events */
 	cl_event event;		/* used, or NULL */
 	bool barrier;
-	bool caller_runs;	/* a blocking call executes the host work itself */
-	bool watched;		/* counted in connection.watch */
-	_Atomic int host;	/* enum host_state; set under the lock */
+	bool caller_runs; /* a blocking call executes the host work itself */
+	bool watched;	  /* counted in connection.watch */
+	_Atomic int host; /* enum host_state; set under the lock */
 	struct host_work work;
 	char *print; /* a launch that prints: its range */
 	size_t print_size;
@@ -41,6 +41,7 @@ struct command {
 	struct object *refs_inline[8];
 };
 
+#define MEM_CACHE 32
 #define HANDLE_KINDS 6
 struct handle_pool {
 	uint32_t next; /* first number never given out */
@@ -58,6 +59,8 @@ struct connection {
 
 	pthread_mutex_t heap_lock;
 	struct arax_heap *heap;
+	cl_mem mem_cache[MEM_CACHE]; /* released buffers for the next of that size, see mem.c */
+	uint64_t mem_cached;	     /* bytes */
 
 	pthread_mutex_t lock; /* everything below */
 	struct arax_ring sq, hq, cq;
@@ -72,7 +75,7 @@ struct connection {
 	/* progress.c */
 	bool progress_started;
 	pthread_cond_t progress_work;
-	struct command *jobs, **jobs_tail;	 /* host commands whose turn it is */
+	struct command *jobs, **jobs_tail;	/* host commands whose turn it is */
 	struct notice *notices, **notices_tail; /* events whose callbacks are due */
 	_Atomic uint32_t njobs;
 	_Atomic uint32_t watch; /* things in flight that need the progress thread */
@@ -122,6 +125,9 @@ bool command_ref(struct command *command, struct object *object);
 
 /** command_execute() - run a host command whose turn it is, complete it. No lock held. */
 void command_execute(struct connection *conn, struct command *command);
+
+/** mem_cache_flush() - give up what the cache of released buffers holds. Return: was there any? */
+bool mem_cache_flush(struct connection *conn);
 
 /* ---- progress.c ----------------------------------------------------------------------------- */
 

@@ -119,11 +119,10 @@ cl_context arax_clCreateContext(const cl_context_properties *properties, cl_uint
 	return context;
 }
 
-cl_context arax_clCreateContextFromType(const cl_context_properties *properties,
-					cl_device_type device_type,
-					void(CL_CALLBACK *notify)(const char *, const void *,
-								  size_t, void *),
-					void *user_data, cl_int *errcode_ret)
+cl_context
+arax_clCreateContextFromType(const cl_context_properties *properties, cl_device_type device_type,
+			     void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *),
+			     void *user_data, cl_int *errcode_ret)
 {
 	cl_context context = NULL;
 	cl_device_id device;

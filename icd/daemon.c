@@ -96,7 +96,8 @@ static bool executable(const char *path)
 static bool find_daemon(char *path, size_t size)
 {
 	const char *named = secure_getenv("ARAX_DAEMON");
-	static const char *const beside[] = {"", "../bin/", "../sbin/", "../../bin/", "../../sbin/"};
+	static const char *const beside[] = {"", "../bin/", "../sbin/", "../../bin/",
+					     "../../sbin/"};
 	Dl_info info;
 
 	if (named) {
@@ -125,10 +126,18 @@ static bool find_daemon(char *path, size_t size)
 /* What araxd gets of our environment: where to put things, never what changes how it loads code. */
 static char **daemon_environment(void)
 {
-	static const char *const keep[] = {"PATH",	    "HOME",	      "LANG",
-					   "USER",	    "XDG_RUNTIME_DIR", "XDG_CACHE_HOME",
-					   "XDG_CONFIG_HOME", "TMPDIR",	      "ARAX_LOG",
-					   "ASAN_OPTIONS",  "UBSAN_OPTIONS",  "TSAN_OPTIONS",
+	static const char *const keep[] = {"PATH",
+					   "HOME",
+					   "LANG",
+					   "USER",
+					   "XDG_RUNTIME_DIR",
+					   "XDG_CACHE_HOME",
+					   "XDG_CONFIG_HOME",
+					   "TMPDIR",
+					   "ARAX_LOG",
+					   "ASAN_OPTIONS",
+					   "UBSAN_OPTIONS",
+					   "TSAN_OPTIONS",
 					   "LSAN_OPTIONS"};
 	enum { count = sizeof(keep) / sizeof(keep[0]) };
 	char **env = calloc(count + 1, sizeof(*env));
@@ -172,7 +181,7 @@ static int spawn_daemon(const char *program, const char *socket_path)
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-						POSIX_SPAWN_SETSID);
+					    POSIX_SPAWN_SETSID);
 	int err = posix_spawn(&pid, program, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);

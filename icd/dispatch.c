@@ -18,10 +18,10 @@ static cl_icd_dispatch dispatch_table = {
 };
 
 struct _cl_platform_id the_platform = {
-	.object = {.dispatch = &dispatch_table, .kind = OBJECT_PLATFORM, .refs = 1, .uses = 1},
+    .object = {.dispatch = &dispatch_table, .kind = OBJECT_PLATFORM, .refs = 1, .uses = 1},
 };
 struct _cl_device_id the_device = {
-	.object = {.dispatch = &dispatch_table, .kind = OBJECT_DEVICE, .refs = 1, .uses = 1},
+    .object = {.dispatch = &dispatch_table, .kind = OBJECT_DEVICE, .refs = 1, .uses = 1},
 };
 
 /* The tag goes where no object-dispatched call looks: clGetPlatformIDs has no object. */
@@ -51,14 +51,14 @@ static const struct named_function core_functions[] = {
 
 /* Functions of extensions, which applications find by name. */
 static const struct named_function extension_functions[] = {
-	{"clIcdGetPlatformIDsKHR", (void (*)(void))clIcdGetPlatformIDsKHR},
-	{"clIcdGetFunctionAddressForPlatformKHR",
-	 (void (*)(void))clIcdGetFunctionAddressForPlatformKHR},
-	{"clIcdSetPlatformDispatchDataKHR", (void (*)(void))clIcdSetPlatformDispatchDataKHR},
-	/* asked for before the loader has an object to dispatch by (cl_khr_icd) */
-	{"clGetPlatformInfo", (void (*)(void))arax_clGetPlatformInfo},
-	{"clCreateCommandQueueWithPropertiesKHR",
-	 (void (*)(void))arax_clCreateCommandQueueWithProperties},
+    {"clIcdGetPlatformIDsKHR", (void (*)(void))clIcdGetPlatformIDsKHR},
+    {"clIcdGetFunctionAddressForPlatformKHR",
+     (void (*)(void))clIcdGetFunctionAddressForPlatformKHR},
+    {"clIcdSetPlatformDispatchDataKHR", (void (*)(void))clIcdSetPlatformDispatchDataKHR},
+    /* asked for before the loader has an object to dispatch by (cl_khr_icd) */
+    {"clGetPlatformInfo", (void (*)(void))arax_clGetPlatformInfo},
+    {"clCreateCommandQueueWithPropertiesKHR",
+     (void (*)(void))arax_clCreateCommandQueueWithProperties},
 };
 
 static void *find_function(const struct named_function *table, size_t count, const char *name)

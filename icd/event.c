@@ -254,7 +254,7 @@ cl_int arax_clSetEventCallback(cl_event event, cl_int command_exec_callback_type
 		return CL_OUT_OF_RESOURCES;
 	}
 	*callback = (struct event_callback){
-		.type = command_exec_callback_type, .notify = pfn_notify, .arg = user_data};
+	    .type = command_exec_callback_type, .notify = pfn_notify, .arg = user_data};
 	pthread_mutex_lock(&event->lock);
 	struct event_callback **end = &event->callbacks;
 	while (*end)

@@ -62,7 +62,7 @@ struct _cl_command_queue {
 	uint32_t handle;
 	pthread_mutex_t lock; /* order of enqueues; taken before the connection's lock */
 	_Atomic uint64_t submitted, completed; /* commands that went to the tenant */
-	_Atomic uint32_t barriers; /* out of order: barriers in flight */
+	_Atomic uint32_t barriers;	       /* out of order: barriers in flight */
 };
 
 static inline bool queue_out_of_order(cl_command_queue queue)
@@ -95,9 +95,9 @@ struct _cl_mem {
 	/* images */
 	cl_image_format format;
 	cl_image_desc desc;
-	size_t element;			/* bytes per pixel; 1 for buffers */
-	size_t row_pitch, slice_pitch;	/* in the arena */
-	size_t host_row, host_slice;	/* of host_ptr */
+	size_t element;		       /* bytes per pixel; 1 for buffers */
+	size_t row_pitch, slice_pitch; /* in the arena */
+	size_t host_row, host_slice;   /* of host_ptr */
 	/* the wire */
 	uint32_t handle;
 	bool announced; /* under the connection's lock */
@@ -155,19 +155,19 @@ struct _cl_program {
 	cl_context context;
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t built;
-	char *source;	  /* NULL when made from a binary */
+	char *source; /* NULL when made from a binary */
 	bool from_binary;
 	bool built_in;
 	cl_build_status status;
-	cl_uint building;      /* builds in progress */
+	cl_uint building;	 /* builds in progress */
 	_Atomic cl_uint kernels; /* kernel objects attached */
-	unsigned char *binary; /* result bytes as of the last successful build, or as loaded */
+	unsigned char *binary;	 /* result bytes as of the last successful build, or as loaded */
 	size_t binary_size;
-	struct arax_result *result; /* parsed from binary, or from the failed build */
+	struct arax_result *result;  /* parsed from binary, or from the failed build */
 	unsigned char *result_bytes; /* what result was parsed from when it is not binary */
 	char *options;
-	uint32_t handle;  /* 0: the tenant does not have it */
-	bool announcing;  /* a thread is in program_announce() */
+	uint32_t handle; /* 0: the tenant does not have it */
+	bool announcing; /* a thread is in program_announce() */
 	struct program_callback *callbacks;
 };
 
@@ -182,17 +182,17 @@ bool program_executable(cl_program program);
 cl_int program_announce(cl_program program);
 
 enum kernel_arg_class { /* what the kernel declares */
-	KERNEL_ARG_VALUE,
-	KERNEL_ARG_LOCAL,
-	KERNEL_ARG_POINTER, /* to global or constant memory */
-	KERNEL_ARG_IMAGE,
-	KERNEL_ARG_SAMPLER,
+			KERNEL_ARG_VALUE,
+			KERNEL_ARG_LOCAL,
+			KERNEL_ARG_POINTER, /* to global or constant memory */
+			KERNEL_ARG_IMAGE,
+			KERNEL_ARG_SAMPLER,
 };
 
 struct kernel_arg {
 	enum kernel_arg_class class;
 	cl_mem_object_type image; /* class IMAGE: the type that fits, 0 if unknown */
-	uint32_t kind; /* enum arax_arg_kind */
+	uint32_t kind;		  /* enum arax_arg_kind */
 	bool set;
 	uint64_t size;
 	union {
@@ -206,13 +206,13 @@ struct kernel_arg {
 struct _cl_kernel {
 	struct object object;
 	cl_context context;
-	cl_program program; /* holds a use */
-	_Atomic bool attached; /* counted in program->kernels: while the application has it */
+	cl_program program;	    /* holds a use */
+	_Atomic bool attached;	    /* counted in program->kernels: while the application has it */
 	struct arax_result *result; /* own parse: outlives a rebuild of the program */
 	unsigned char *result_bytes;
 	const struct arax_kernel_info *info; /* points into result */
 	uint32_t handle;
-	pthread_mutex_t lock; /* args and exec info */
+	atomic_flag lock;	 /* args and exec info; held for some instructions only */
 	struct kernel_arg *args; /* info->nargs */
 	void **svm_pointers;
 	size_t nsvm_pointers;
@@ -246,10 +246,10 @@ struct _cl_event {
 	cl_context context;
 	cl_command_queue queue; /* NULL for user events */
 	cl_command_type type;
-	pthread_mutex_t lock;	/* callbacks; status changes of user events */
-	_Atomic cl_int status;	/* final value when <= CL_COMPLETE; CL_QUEUED before */
-	_Atomic uint32_t slot;	/* in flight: its slot (changes under the connection's lock) */
-	bool known;		/* user event: the tenant has a node for it (connection's lock) */
+	pthread_mutex_t lock;  /* callbacks; status changes of user events */
+	_Atomic cl_int status; /* final value when <= CL_COMPLETE; CL_QUEUED before */
+	_Atomic uint32_t slot; /* in flight: its slot (changes under the connection's lock) */
+	bool known;	       /* user event: the tenant has a node for it (connection's lock) */
 	cl_ulong queued, submit, start, end;
 	struct event_callback *callbacks;
 };
@@ -278,7 +278,7 @@ struct host_work {
 	cl_int (*run)(const struct host_work *work); /* CL_SUCCESS or the command's status */
 	void (*release)(const struct host_work *work);
 	struct copy copy;
-	size_t bytes; /* moved: large work goes to the progress thread instead of the caller */
+	size_t bytes;  /* moved: large work goes to the progress thread instead of the caller */
 	bool deferred; /* never by a caller that did not ask to block, however little it is */
 	void *arg;
 };
@@ -293,13 +293,14 @@ struct command_desc {
 	const cl_event *waits;
 	cl_event *event;
 	bool blocking;
-	struct object *refs[COMMAND_REFS]; /* used (object_use) until the command has ended; NULLs */
+	struct object
+	    *refs[COMMAND_REFS]; /* used (object_use) until the command has ended; NULLs */
 };
-#define COMMAND(queue_, type_)                                                                     \
-	((struct command_desc){.queue = (queue_),                                                  \
-			       .type = (type_),                                                    \
-			       .nwait = num_events_in_wait_list,                                   \
-			       .waits = event_wait_list,                                           \
+#define COMMAND(queue_, type_)                                   \
+	((struct command_desc){.queue = (queue_),                \
+			       .type = (type_),                  \
+			       .nwait = num_events_in_wait_list, \
+			       .waits = event_wait_list,         \
 			       .event = event})
 
 /** command_check() - the errors that all enqueues share: the queue, the wait list. Call it first;

@@ -39,7 +39,6 @@ static void kernel_destroy(struct object *object)
 	free(kernel->svm_pointers);
 	arax_result_free(kernel->result);
 	free(kernel->result_bytes);
-	pthread_mutex_destroy(&kernel->lock);
 	kernel_detach(kernel);
 	object_unuse(&kernel->program->object);
 	free(kernel);
@@ -155,7 +154,6 @@ static cl_kernel kernel_new(cl_program program, const struct arax_result *from,
 	object_use(&program->object);
 	atomic_fetch_add(&program->kernels, 1);
 	kernel->attached = true;
-	pthread_mutex_init(&kernel->lock, NULL);
 	*error =
 	    kernel_describe(kernel, from, info) ? kernel_announce(kernel) : CL_OUT_OF_HOST_MEMORY;
 	if (*error) {
@@ -315,11 +313,11 @@ static cl_int arg_set_value(cl_kernel kernel, struct kernel_arg *arg, size_t exp
 		return CL_INVALID_ARG_SIZE;
 	if (!value)
 		return CL_INVALID_ARG_VALUE;
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	room = value_room(arg, size);
 	if (room)
 		memcpy(room, value, size);
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	return room ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
 }
 
@@ -330,22 +328,22 @@ static cl_int arg_set_local(cl_kernel kernel, struct kernel_arg *arg, size_t siz
 		return CL_INVALID_ARG_SIZE;
 	if (value)
 		return CL_INVALID_ARG_VALUE;
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	arg->kind = ARAX_ARG_LOCAL;
 	arg->size = size;
 	arg->set = true;
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	return CL_SUCCESS;
 }
 
 static cl_int arg_put_mem(cl_kernel kernel, struct kernel_arg *arg, cl_mem mem)
 {
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	arg->kind = ARAX_ARG_MEM;
 	arg->size = sizeof(mem);
 	arg->mem = mem;
 	arg->set = true;
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	return CL_SUCCESS;
 }
 
@@ -415,12 +413,12 @@ static cl_int arg_set_sampler(cl_kernel kernel, struct kernel_arg *arg, size_t s
 	memcpy(&sampler, value, sizeof(sampler));
 	if (!object_is(sampler, OBJECT_SAMPLER) || sampler->context != kernel->context)
 		return CL_INVALID_SAMPLER;
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	arg->kind = ARAX_ARG_SAMPLER;
 	arg->size = sizeof(sampler);
 	arg->sampler = sampler;
 	arg->set = true;
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	return CL_SUCCESS;
 }
 
@@ -464,12 +462,12 @@ cl_int arax_clSetKernelArgSVMPointer(cl_kernel kernel, cl_uint arg_index, const 
 	arg = &kernel->args[arg_index];
 	if (arg->class != KERNEL_ARG_POINTER)
 		return CL_INVALID_ARG_VALUE;
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	arg->kind = ARAX_ARG_SVM;
 	arg->size = sizeof(arg_value);
 	memcpy(arg->bytes, &arg_value, sizeof(arg_value));
 	arg->set = true;
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	return CL_SUCCESS;
 }
 
@@ -483,11 +481,11 @@ static cl_int exec_svm_pointers(cl_kernel kernel, size_t size, const void *value
 	if (!pointers)
 		return CL_OUT_OF_HOST_MEMORY;
 	memcpy(pointers, value, size);
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	old = kernel->svm_pointers;
 	kernel->svm_pointers = pointers;
 	kernel->nsvm_pointers = size / sizeof(void *);
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	free(old);
 	return CL_SUCCESS;
 }
@@ -512,9 +510,9 @@ cl_int arax_clSetKernelExecInfo(cl_kernel kernel, cl_kernel_exec_info param_name
 		memcpy(&on, param_value, sizeof(on));
 		if (on && !(the_device.info.svm & CL_DEVICE_SVM_FINE_GRAIN_SYSTEM))
 			return CL_INVALID_OPERATION;
-		pthread_mutex_lock(&kernel->lock);
+		spin_lock(&kernel->lock);
 		kernel->svm_fine_grain = on;
-		pthread_mutex_unlock(&kernel->lock);
+		spin_unlock(&kernel->lock);
 		return CL_SUCCESS;
 	default:
 		return CL_INVALID_VALUE;
@@ -563,9 +561,9 @@ cl_kernel arax_clCloneKernel(cl_kernel source_kernel, cl_int *errcode_ret)
 	clone =
 	    kernel_new(source_kernel->program, source_kernel->result, source_kernel->info, &error);
 	if (clone) {
-		pthread_mutex_lock(&source_kernel->lock);
+		spin_lock(&source_kernel->lock);
 		bool copied = kernel_copy(clone, source_kernel);
-		pthread_mutex_unlock(&source_kernel->lock);
+		spin_unlock(&source_kernel->lock);
 		if (!copied) {
 			object_release(&clone->object);
 			clone = NULL;
@@ -643,12 +641,12 @@ static cl_ulong kernel_local_mem(cl_kernel kernel)
 {
 	cl_ulong size = kernel->info->local_mem;
 
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	for (uint32_t i = 0; i < kernel->info->nargs; i++) {
 		if (kernel->args[i].class == KERNEL_ARG_LOCAL && kernel->args[i].set)
 			size += kernel->args[i].size;
 	}
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	return size;
 }
 

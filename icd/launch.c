@@ -45,8 +45,8 @@ static cl_int check_local(const struct arax_kernel_info *info, const size_t *loc
 		product *= size;
 	}
 	uint64_t most = info->group_size && info->group_size < device->max_group_size
-				? info->group_size
-				: device->max_group_size;
+			    ? info->group_size
+			    : device->max_group_size;
 	if (product > most)
 		return CL_INVALID_WORK_GROUP_SIZE;
 	for (cl_uint i = 0; i < range->dim; i++) {
@@ -168,7 +168,7 @@ static cl_int snapshot_take(struct snapshot *s, cl_kernel kernel)
 
 	s->nmems = s->nrefs = 0;
 	s->indirect = false;
-	pthread_mutex_lock(&kernel->lock);
+	spin_lock(&kernel->lock);
 	for (uint32_t i = 0; !error && i < kernel->info->nargs; i++) {
 		if (!kernel->args[i].set)
 			error = CL_INVALID_KERNEL_ARGS;
@@ -182,7 +182,7 @@ static cl_int snapshot_take(struct snapshot *s, cl_kernel kernel)
 	for (uint32_t i = 0; !error && i < kernel->info->nargs; i++)
 		error = snapshot_arg(s, &kernel->args[i], &at);
 	s->indirect |= kernel->nsvm_pointers != 0;
-	pthread_mutex_unlock(&kernel->lock);
+	spin_unlock(&kernel->lock);
 	if (!error)
 		s->refs[s->nrefs++] = &kernel->object;
 	return error;
@@ -227,30 +227,30 @@ static cl_int launch(const struct command_desc *desc, cl_kernel kernel, const st
 {
 	struct connection *conn = desc->queue->context->conn;
 	struct arax_op_launch op = {
-		.head = {.size = sizeof(op), .op = ARAX_OP_LAUNCH},
-		.kernel = kernel->handle,
-		.work_dim = range->dim,
-		.nargs = kernel->info->nargs,
-		.flags = snapshot->indirect ? ARAX_LAUNCH_INDIRECT : 0,
-		.offset0 = range->offset[0],
-		.offset1 = range->offset[1],
-		.offset2 = range->offset[2],
-		.global0 = range->global[0],
-		.global1 = range->global[1],
-		.global2 = range->global[2],
-		.local0 = range->local[0],
-		.local1 = range->local[1],
-		.local2 = range->local[2],
+	    .head = {.size = sizeof(op), .op = ARAX_OP_LAUNCH},
+	    .kernel = kernel->handle,
+	    .work_dim = range->dim,
+	    .nargs = kernel->info->nargs,
+	    .flags = snapshot->indirect ? ARAX_LAUNCH_INDIRECT : 0,
+	    .offset0 = range->offset[0],
+	    .offset1 = range->offset[1],
+	    .offset2 = range->offset[2],
+	    .global0 = range->global[0],
+	    .global1 = range->global[1],
+	    .global2 = range->global[2],
+	    .local0 = range->local[0],
+	    .local1 = range->local[1],
+	    .local2 = range->local[2],
 	};
 	struct submission s = {
-		.desc = desc,
-		.record = &op.head,
-		.tail = snapshot->tail,
-		.tail_size = snapshot->tail_size,
-		.mems = snapshot->mems,
-		.nmems = snapshot->nmems,
-		.refs = snapshot->refs,
-		.nrefs = snapshot->nrefs,
+	    .desc = desc,
+	    .record = &op.head,
+	    .tail = snapshot->tail,
+	    .tail_size = snapshot->tail_size,
+	    .mems = snapshot->mems,
+	    .nmems = snapshot->nmems,
+	    .refs = snapshot->refs,
+	    .nrefs = snapshot->nrefs,
 	};
 	struct print_range *print = kernel->printf ? print_new(conn) : NULL;
 	cl_event event = NULL;
@@ -307,9 +307,8 @@ static cl_int enqueue_kernel(struct command_desc *desc, cl_kernel kernel, cl_uin
 }
 
 cl_int arax_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint work_dim,
-				   const size_t *global_work_offset,
-				   const size_t *global_work_size, const size_t *local_work_size,
-				   cl_uint num_events_in_wait_list,
+				   const size_t *global_work_offset, const size_t *global_work_size,
+				   const size_t *local_work_size, cl_uint num_events_in_wait_list,
 				   const cl_event *event_wait_list, cl_event *event)
 {
 	struct command_desc desc = COMMAND(queue, CL_COMMAND_NDRANGE_KERNEL);
@@ -318,9 +317,8 @@ cl_int arax_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_
 			      local_work_size);
 }
 
-cl_int arax_clEnqueueTask(cl_command_queue queue, cl_kernel kernel,
-			  cl_uint num_events_in_wait_list, const cl_event *event_wait_list,
-			  cl_event *event)
+cl_int arax_clEnqueueTask(cl_command_queue queue, cl_kernel kernel, cl_uint num_events_in_wait_list,
+			  const cl_event *event_wait_list, cl_event *event)
 {
 	struct command_desc desc = COMMAND(queue, CL_COMMAND_TASK);
 	const size_t one = 1;
@@ -399,8 +397,8 @@ static cl_int native_check(cl_command_queue queue, void(CL_CALLBACK *function)(v
 	for (cl_uint i = 0; i < nmems; i++) {
 		const char *at = locations[i];
 
-		if (mems[i] && (!object_is(mems[i], OBJECT_MEM) ||
-				mems[i]->context != queue->context))
+		if (mems[i] &&
+		    (!object_is(mems[i], OBJECT_MEM) || mems[i]->context != queue->context))
 			return CL_INVALID_MEM_OBJECT;
 		if (at < (const char *)args || at + sizeof(void *) > (const char *)args + cb_args)
 			return CL_INVALID_VALUE;
@@ -431,6 +429,6 @@ cl_int arax_clEnqueueNativeKernel(cl_command_queue queue, void(CL_CALLBACK *user
 	if (error)
 		return error;
 	struct host_work work = {
-		.run = native_run, .release = native_release, .deferred = true, .arg = native};
+	    .run = native_run, .release = native_release, .deferred = true, .arg = native};
 	return command_host(&desc, &work);
 }

@@ -15,12 +15,93 @@ struct mem_callback {
 	void *arg;
 };
 
+/* ---- the cache of released buffers ----------------------------------------------------------
+ * Programs create and release buffers of the same few sizes all the time. A released buffer keeps
+ * its range, its handle and what the tenant knows of it, and becomes the next one of its size; a
+ * place is found by the size alone, and what was there before goes. heap_lock guards it. */
+
+#define CACHED_AT_MOST (256ull << 20) /* bytes in all */
+
+static unsigned cache_place(size_t size)
+{
+	return (unsigned)((size * 0x9E3779B97F4A7C15ull) >> 32) % MEM_CACHE;
+}
+
+/* The end of a memory object that nobody uses. conn: its connection; its context may be gone. */
+static void mem_free(struct connection *conn, cl_mem mem)
+{
+	/* a number that the tenant never heard of is only given back */
+	connection_drop(conn, mem->announced ? ARAX_OP_MEM_DROP : ARAX_OP_COUNT, mem->handle);
+	if (mem->owns_range)
+		connection_release(conn, mem->data);
+	free(mem->properties);
+	pthread_mutex_destroy(&mem->lock);
+	free(mem);
+}
+
+static cl_mem cache_take(struct connection *conn, size_t size)
+{
+	unsigned place = cache_place(size);
+
+	pthread_mutex_lock(&conn->heap_lock);
+	cl_mem mem = conn->mem_cache[place];
+	if (mem && mem->size == size) {
+		conn->mem_cache[place] = NULL;
+		conn->mem_cached -= size;
+	} else {
+		mem = NULL;
+	}
+	pthread_mutex_unlock(&conn->heap_lock);
+	return mem;
+}
+
+/* Takes the object over if it can; what had its place is freed. */
+static bool cache_put(struct connection *conn, cl_mem mem)
+{
+	unsigned place = cache_place(mem->size);
+	cl_mem before = mem;
+
+	if (mem->type != CL_MEM_OBJECT_BUFFER || !mem->owns_range || !connection_alive(conn))
+		return false;
+	pthread_mutex_lock(&conn->heap_lock);
+	uint64_t leaves = conn->mem_cache[place] ? conn->mem_cache[place]->size : 0;
+	if (conn->mem_cached - leaves + mem->size <= CACHED_AT_MOST) {
+		before = conn->mem_cache[place];
+		conn->mem_cache[place] = mem;
+		conn->mem_cached += mem->size - leaves;
+	}
+	pthread_mutex_unlock(&conn->heap_lock);
+	if (before && before != mem)
+		mem_free(conn, before);
+	return before != mem;
+}
+
+bool mem_cache_flush(struct connection *conn)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < MEM_CACHE; i++) {
+		pthread_mutex_lock(&conn->heap_lock);
+		cl_mem mem = conn->mem_cache[i];
+		conn->mem_cache[i] = NULL;
+		if (mem)
+			conn->mem_cached -= mem->size;
+		pthread_mutex_unlock(&conn->heap_lock);
+		if (mem)
+			mem_free(conn, mem);
+		any |= mem != NULL;
+	}
+	return any;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
 /* Destructor callbacks run last in, first out, when nothing uses the object any more, and before
  * its memory goes (section 5.5.2): the application may free its CL_MEM_USE_HOST_PTR memory then. */
 static void mem_destroy(struct object *object)
 {
 	cl_mem mem = (cl_mem)object;
-	struct connection *conn = mem->context->conn;
+	cl_context context = mem->context;
 	struct mem_callback *next;
 	struct mem_map *next_map;
 
@@ -33,29 +114,18 @@ static void mem_destroy(struct object *object)
 		next_map = map->next;
 		free(map);
 	}
-	/* a number that the tenant never heard of is only given back */
-	connection_drop(conn, mem->announced ? ARAX_OP_MEM_DROP : ARAX_OP_COUNT, mem->handle);
-	if (mem->owns_range)
-		connection_release(conn, mem->data);
 	if (mem->parent)
 		object_unuse(&mem->parent->object);
-	free(mem->properties);
-	pthread_mutex_destroy(&mem->lock);
-	object_unuse(&mem->context->object);
-	free(mem);
+	if (!cache_put(context->conn, mem))
+		mem_free(context->conn, mem);
+	object_unuse(&context->object);
 }
 
-cl_mem mem_new(cl_context context, cl_mem_object_type type, cl_mem_flags flags, size_t size,
-	       cl_int *error)
+static cl_mem mem_allocate(struct connection *conn, size_t size, cl_int *error)
 {
-	struct connection *conn = context->conn;
-	cl_mem mem;
 	void *data = NULL;
+	cl_mem mem;
 
-	if (!connection_alive(conn)) {
-		*error = CL_OUT_OF_RESOURCES;
-		return NULL;
-	}
 	if (size) {
 		data = connection_alloc(conn, size, 256);
 		if (!data) {
@@ -72,17 +142,53 @@ cl_mem mem_new(cl_context context, cl_mem_object_type type, cl_mem_flags flags, 
 		free(mem);
 		return NULL;
 	}
+	mem->data = data;
+	mem->owns_range = data != NULL;
+	mem->handle = handle;
+	pthread_mutex_init(&mem->lock, NULL);
+	return mem;
+}
+
+/* A cached buffer starts anew; what the tenant knows of it still holds if the flags are alike. */
+static void mem_renew(cl_mem mem, cl_mem_flags flags)
+{
+	free(mem->properties);
+	mem->properties = NULL;
+	mem->nproperties = 0;
+	mem->parent = NULL;
+	mem->origin = 0;
+	mem->host_ptr = NULL;
+	mem->host_newer = false;
+	mem->maps = NULL;
+	mem->map_count = 0;
+	mem->callbacks = NULL;
+	mem->announced &= mem->flags == flags;
+}
+
+cl_mem mem_new(cl_context context, cl_mem_object_type type, cl_mem_flags flags, size_t size,
+	       cl_int *error)
+{
+	struct connection *conn = context->conn;
+	cl_mem mem;
+
+	if (!connection_alive(conn)) {
+		*error = CL_OUT_OF_RESOURCES;
+		return NULL;
+	}
+	mem = type == CL_MEM_OBJECT_BUFFER && size ? cache_take(conn, size) : NULL;
+	if (mem)
+		mem_renew(mem, flags);
+	else
+		mem = mem_allocate(conn, size, error);
+	if (!mem)
+		return NULL;
 	object_init(&mem->object, OBJECT_MEM, mem_destroy);
 	object_use(&context->object);
 	mem->context = context;
 	mem->type = type;
 	mem->flags = flags;
 	mem->size = size;
-	mem->data = data;
-	mem->owns_range = data != NULL;
 	mem->element = 1;
-	mem->handle = handle;
-	pthread_mutex_init(&mem->lock, NULL);
 	*error = CL_SUCCESS;
 	return mem;
 }
@@ -95,8 +201,8 @@ static bool more_than_one(cl_bitfield flags)
 cl_int mem_flags_check(cl_mem_flags *flags, const void *host_ptr)
 {
 	const cl_mem_flags access = CL_MEM_READ_WRITE | CL_MEM_WRITE_ONLY | CL_MEM_READ_ONLY;
-	const cl_mem_flags host = CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_ONLY |
-				  CL_MEM_HOST_NO_ACCESS;
+	const cl_mem_flags host =
+	    CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_ONLY | CL_MEM_HOST_NO_ACCESS;
 	const cl_mem_flags from = CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR;
 
 	if (*flags & ~(access | host | from | CL_MEM_ALLOC_HOST_PTR | CL_MEM_KERNEL_READ_AND_WRITE))
@@ -237,15 +343,15 @@ bool mem_map_copy(cl_mem mem, const struct mem_map *map, bool out, struct copy *
 			     map->origin[2] * mem->host_slice;
 
 	*copy = (struct copy){
-		.dst = out ? mem->host_ptr + host_offset : mem->data + offset,
-		.src = out ? mem->data + offset : mem->host_ptr + host_offset,
-		.width = map->region[0] * mem->element,
-		.height = map->region[1],
-		.depth = map->region[2],
-		.dst_row = out ? host_row : row,
-		.dst_slice = out ? mem->host_slice : mem->slice_pitch,
-		.src_row = out ? row : host_row,
-		.src_slice = out ? mem->slice_pitch : mem->host_slice,
+	    .dst = out ? mem->host_ptr + host_offset : mem->data + offset,
+	    .src = out ? mem->data + offset : mem->host_ptr + host_offset,
+	    .width = map->region[0] * mem->element,
+	    .height = map->region[1],
+	    .depth = map->region[2],
+	    .dst_row = out ? host_row : row,
+	    .dst_slice = out ? mem->host_slice : mem->slice_pitch,
+	    .src_row = out ? row : host_row,
+	    .src_slice = out ? mem->slice_pitch : mem->host_slice,
 	};
 	return true;
 }

@@ -11,6 +11,7 @@
 
 #include "icd/api.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,8 +34,8 @@ struct object {
 	const cl_icd_dispatch *dispatch;
 	void *loader_data;
 	enum object_kind kind;
-	_Atomic uint32_t refs; /* the application's */
-	_Atomic uint32_t uses; /* the library's, plus one while refs > 0 */
+	_Atomic uint32_t refs;			/* the application's */
+	_Atomic uint32_t uses;			/* the library's, plus one while refs > 0 */
 	void (*destroy)(struct object *object); /* called without locks when uses becomes 0 */
 };
 
@@ -71,8 +72,22 @@ static inline cl_int info_string(const char *string, size_t param_value_size, vo
 	return info_copy(string, strlen(string) + 1, param_value_size, param_value,
 			 param_value_size_ret);
 }
-#define INFO(type, value)                                                                          \
+#define INFO(type, value) \
 	info_copy(&(type){value}, sizeof(type), param_value_size, param_value, param_value_size_ret)
+
+/* For state that is held for some instructions and practically never contended: half the price of a
+ * mutex. (The specification lets applications change one kernel in one thread only, but a mistake
+ * in that must not corrupt memory.) */
+static inline void spin_lock(atomic_flag *lock)
+{
+	while (atomic_flag_test_and_set_explicit(lock, memory_order_acquire))
+		sched_yield();
+}
+
+static inline void spin_unlock(atomic_flag *lock)
+{
+	atomic_flag_clear_explicit(lock, memory_order_release);
+}
 
 /* Sets *errcode_ret when the application wants it. */
 static inline void set_error(cl_int *errcode_ret, cl_int error)

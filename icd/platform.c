@@ -10,8 +10,7 @@
 #error "ARAX_VERSION comes from CMake"
 #endif
 
-cl_int arax_clGetPlatformIDs(cl_uint num_entries, cl_platform_id *platforms,
-			     cl_uint *num_platforms)
+cl_int arax_clGetPlatformIDs(cl_uint num_entries, cl_platform_id *platforms, cl_uint *num_platforms)
 {
 	if ((!platforms && !num_platforms) || (platforms && !num_entries))
 		return CL_INVALID_VALUE;
@@ -78,8 +77,8 @@ static bool device_type_known(cl_device_type type)
 	return type == CL_DEVICE_TYPE_ALL || (type && !(type & ~all));
 }
 
-cl_int arax_clGetDeviceIDs(cl_platform_id platform, cl_device_type device_type,
-			   cl_uint num_entries, cl_device_id *devices, cl_uint *num_devices)
+cl_int arax_clGetDeviceIDs(cl_platform_id platform, cl_device_type device_type, cl_uint num_entries,
+			   cl_device_id *devices, cl_uint *num_devices)
 {
 	if (platform && !object_is(platform, OBJECT_PLATFORM))
 		return CL_INVALID_PLATFORM;

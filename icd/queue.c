@@ -25,10 +25,10 @@ static cl_int define_queue(cl_command_queue queue)
 {
 	struct connection *conn = queue->context->conn;
 	struct arax_op_queue_define define = {
-		.head = {.size = sizeof(define), .op = ARAX_OP_QUEUE_DEFINE, .slot = ARAX_NO_SLOT},
-		.queue = connection_handle(conn, ARAX_HANDLE_QUEUE),
-		.out_of_order = queue_out_of_order(queue),
-		.priority = 1,
+	    .head = {.size = sizeof(define), .op = ARAX_OP_QUEUE_DEFINE, .slot = ARAX_NO_SLOT},
+	    .queue = connection_handle(conn, ARAX_HANDLE_QUEUE),
+	    .out_of_order = queue_out_of_order(queue),
+	    .priority = 1,
 	};
 
 	if (!define.queue)
@@ -74,8 +74,8 @@ static cl_command_queue queue_new(cl_context context, cl_command_queue_propertie
 /* Valid but not supported: CL_INVALID_QUEUE_PROPERTIES; unknown: CL_INVALID_VALUE (section 5.1) */
 static cl_int check_bits(cl_command_queue_properties bits)
 {
-	const cl_command_queue_properties on_device = CL_QUEUE_ON_DEVICE |
-						      CL_QUEUE_ON_DEVICE_DEFAULT;
+	const cl_command_queue_properties on_device =
+	    CL_QUEUE_ON_DEVICE | CL_QUEUE_ON_DEVICE_DEFAULT;
 
 	if (bits & ~(KNOWN_PROPERTIES | on_device))
 		return CL_INVALID_VALUE;
@@ -192,8 +192,8 @@ static bool finished(void *arg)
 	uint64_t completed = atomic_load_explicit(&f->queue->completed, memory_order_acquire);
 
 	if (queue_out_of_order(f->queue))
-		return completed == atomic_load_explicit(&f->queue->submitted,
-							 memory_order_relaxed);
+		return completed ==
+		       atomic_load_explicit(&f->queue->submitted, memory_order_relaxed);
 	return completed >= f->target;
 }
 
@@ -301,10 +301,8 @@ cl_int arax_clEnqueueBarrier(cl_command_queue queue)
 cl_int arax_clEnqueueWaitForEvents(cl_command_queue queue, cl_uint num_events,
 				   const cl_event *event_list)
 {
-	struct command_desc desc = {.queue = queue,
-				    .type = CL_COMMAND_BARRIER,
-				    .nwait = num_events,
-				    .waits = event_list};
+	struct command_desc desc = {
+	    .queue = queue, .type = CL_COMMAND_BARRIER, .nwait = num_events, .waits = event_list};
 
 	if (!object_is(queue, OBJECT_QUEUE))
 		return CL_INVALID_COMMAND_QUEUE;

@@ -45,8 +45,9 @@ struct policy_device {
 /* What was learned about one kernel: a moving average per size and device. 0: nothing yet. */
 struct policy_cost {
 	float ns[POLICY_BUCKETS][POLICY_DEVICES];
-	uint8_t samples[POLICY_BUCKETS][POLICY_DEVICES]; /* saturates */
-	uint8_t turn[POLICY_BUCKETS]; /* counts launches, to explore now and then */
+	uint16_t launches[POLICY_BUCKETS]; /* since something else was tried; saturates */
+	uint16_t gap[POLICY_BUCKETS];	   /* launches until something else is tried; 0: default */
+	uint8_t last[POLICY_BUCKETS];	   /* device of the last ordinary choice, plus 1 */
 };
 
 /* One launch that wants a device. */

@@ -11,11 +11,12 @@
 #define NONE POLICY_DEVICES
 
 #define SHORT_NS 100e3f	     /* inline without further questions */
-#define SURPRISE_NS 1e6f     /* this much inline is a mistake to be made once */
 #define EXPLORE_MIN_NS 20e3f /* below, trying elsewhere cannot win anything */
-#define EXPLORE_MAX_NS 5e6f  /* above, a wrong guess costs too much */
-#define EXPLORE_EVERY 16     /* launches of a kernel and size */
+#define EXPLORE_MAX_NS 20e6f /* above, a wrong guess costs too much */
+#define EXPLORE_FIRST 16     /* launches until the other way is tried; doubles with every try */
+#define EXPLORE_LAST 4096    /* that changes nothing */
 #define UNKNOWN_INLINE_ITEMS 4096
+#define OUTLIER 4.0f /* a sample counts as at most so many times what is known */
 
 /* The fastest known candidate of a sort, an unknown one if none is known; NONE if there is none. */
 static unsigned best_of(const struct policy_launch *launch, bool inline_launch, const float *ns)
@@ -31,39 +32,56 @@ static unsigned best_of(const struct policy_launch *launch, bool inline_launch, 
 	return best;
 }
 
-/* Nothing or too little is known about the inline device, and the parallel one took p ns. */
-static bool try_inline(const struct policy_launch *launch, unsigned parallel, float p, bool turn)
+/* Is it time to try the way not taken? Estimates grow old, and one that was made while another
+ * process had the processor is wrong from the start. */
+static bool exploring(struct policy_cost *cost, unsigned bucket)
 {
-	if (launch->busy)
+	uint16_t gap = cost->gap[bucket] ? cost->gap[bucket] : EXPLORE_FIRST;
+
+	if (++cost->launches[bucket] < gap)
 		return false;
-	if (p < EXPLORE_MIN_NS)
+	cost->launches[bucket] = 0;
+	cost->gap[bucket] = gap < EXPLORE_LAST ? gap * 2 : EXPLORE_LAST;
+	return true;
+}
+
+/* The better way by what is known: i inline, p parallel, in ns; 0 unknown. */
+static bool inline_is_better(const struct policy_launch *launch, float i, float p)
+{
+	if (i <= 0 && p <= 0)
+		return launch->items <= UNKNOWN_INLINE_ITEMS;
+	if (i <= 0)
+		return p < EXPLORE_MIN_NS && !launch->busy;
+	if (i < SHORT_NS)
 		return true;
-	unsigned cores = launch->devices[parallel].parallel;
-	return turn && p * (float)(cores ? cores : 1) < EXPLORE_MAX_NS;
+	return p > 0 && i <= p && !launch->busy;
+}
+
+/* What trying the other way may cost at most; nothing known: what the parallel way suggests. */
+static bool affordable(const struct policy_launch *launch, bool to_inline, float i, float p,
+		       unsigned cores)
+{
+	if (!to_inline)
+		return i >= EXPLORE_MIN_NS && (p <= 0 || p < EXPLORE_MAX_NS);
+	return !launch->busy && (i > 0 ? i : p * (float)(cores ? cores : 1)) < EXPLORE_MAX_NS;
 }
 
 static bool choose_inline(const struct policy_launch *launch, unsigned in, unsigned par)
 {
+	struct policy_cost *cost = launch->cost;
 	unsigned bucket = policy_bucket(launch->items);
-	const float *ns = launch->cost->ns[bucket];
-	bool turn = ++launch->cost->turn[bucket] % EXPLORE_EVERY == EXPLORE_EVERY / 2;
-	float i = ns[in], p = ns[par];
+	float i = cost->ns[bucket][in], p = cost->ns[bucket][par];
+	bool better = inline_is_better(launch, i, p);
+	uint8_t choice = (uint8_t)((better ? in : par) + 1);
 
-	if (i <= 0 && p <= 0)
-		return launch->items <= UNKNOWN_INLINE_ITEMS;
-	if (i <= 0)
-		return try_inline(launch, par, p, turn);
-	if (p <= 0) {
-		if (i >= SURPRISE_NS || (turn && i >= EXPLORE_MIN_NS && i <= EXPLORE_MAX_NS))
-			return false;
-		return i < SHORT_NS || !launch->busy;
+	if (cost->last[bucket] != choice) { /* new, or the last try was right: look again soon */
+		cost->last[bucket] = choice;
+		cost->gap[bucket] = cost->launches[bucket] = 0;
 	}
-	if (i < SHORT_NS)
-		return true;
-	/* The first run may have paid for fresh pages: one sample is no verdict. */
-	if (launch->cost->samples[bucket][in] < 3 && turn)
-		return try_inline(launch, par, p, turn);
-	return i <= p && !launch->busy;
+	if ((i > 0 || p > 0) && affordable(launch, !better, i, p, launch->devices[par].parallel) &&
+	    exploring(cost, bucket))
+		return !better;
+	return better;
 }
 
 static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
@@ -82,15 +100,15 @@ static void learn(struct policy_state *state, const struct policy_launch *launch
 	(void)state;
 	unsigned bucket = policy_bucket(launch->items);
 	float *known = &launch->cost->ns[bucket][device];
-	uint8_t *samples = &launch->cost->samples[bucket][device];
 	float now = ns ? (float)ns : 1.0f;
 
-	if (*known <= 0)
+	if (*known <= 0) {
 		*known = now;
-	else
-		*known += (now - *known) * (now < *known ? 0.5f : 0.25f);
-	if (*samples < UINT8_MAX)
-		(*samples)++;
+		return;
+	}
+	if (now > OUTLIER * *known)
+		now = OUTLIER * *known;
+	*known += (now - *known) * (now < *known ? 0.5f : 0.25f);
 }
 
 const struct policy policy_adaptive = {.name = "adaptive", .pick = pick, .learn = learn};

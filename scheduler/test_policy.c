@@ -30,6 +30,14 @@ static void learn(uint64_t items, unsigned device, uint64_t ns)
 	policy_adaptive.learn(&state, &launch, device, ns);
 }
 
+static int others(uint64_t items, bool busy, unsigned device, int launches)
+{
+	int other = 0;
+	for (int i = 0; i < launches; i++)
+		other += pick(&policy_adaptive, items, busy) != device;
+	return other;
+}
+
 static void forget(void)
 {
 	memset(&cost, 0, sizeof(cost));
@@ -53,42 +61,55 @@ static void test_adaptive_known(void)
 	forget();
 	learn(1000, BASIC, 1500000); /* a bad surprise, once */
 	CHECK(pick(&policy_adaptive, 1000, false) == PTHREAD);
+	CHECK(pick(&policy_adaptive, 1000, true) == PTHREAD);
 	forget();
 	for (int i = 0; i < 5; i++) {
 		learn(1 << 20, BASIC, 3000000);
 		learn(1 << 20, PTHREAD, 1600000);
 	}
-	for (int i = 0; i < 100; i++)
-		CHECK(pick(&policy_adaptive, 1 << 20, false) == PTHREAD);
+	CHECK(others(1 << 20, false, PTHREAD, 16 + 32 + 64) == 3);
 	for (int i = 0; i < 20; i++) /* the machine got busy: pthread is slower now */
 		learn(1 << 20, PTHREAD, 4000000);
 	CHECK(pick(&policy_adaptive, 1 << 20, false) == BASIC);
 	CHECK(pick(&policy_adaptive, 1 << 20, true) == PTHREAD);
 }
 
-/* The missing estimate is sought now and then, where it is worth it. */
+/* The way not taken is tried now and then, more and more seldom, where it is worth it. */
 static void test_adaptive_explores(void)
 {
-	int other = 0;
 	forget();
 	learn(1000, BASIC, 50000);
-	for (int i = 0; i < 160; i++)
-		other += pick(&policy_adaptive, 1000, false) == PTHREAD;
-	CHECK(other == 10);
+	CHECK(others(1000, false, BASIC, 16 + 32 + 64) == 3);
 	forget();
 	learn(1 << 20, PTHREAD, 100000);
-	other = 0;
-	for (int i = 0; i < 160; i++)
-		other += pick(&policy_adaptive, 1 << 20, false) == BASIC;
-	CHECK(other == 10);
+	CHECK(others(1 << 20, false, PTHREAD, 16 + 32 + 64) == 3);
+	CHECK(others(1 << 20, true, PTHREAD, 1000) == 0); /* not while somebody waits */
 	forget();
 	learn(1 << 20, PTHREAD, 50000000);
-	for (int i = 0; i < 160; i++)
-		CHECK(pick(&policy_adaptive, 1 << 20, false) == PTHREAD);
+	CHECK(others(1 << 20, false, PTHREAD, 1000) == 0);
 	/* Sizes are learned apart from each other. */
 	forget();
 	learn(1000, BASIC, 5000000);
 	CHECK(pick(&policy_adaptive, 10, false) == BASIC);
+}
+
+/* A kernel that lost the processor for a while comes back to where it belongs. */
+static void test_adaptive_outlier(void)
+{
+	forget();
+	for (int i = 0; i < 5; i++)
+		learn(1, BASIC, 1000);
+	learn(1, BASIC, 5000000);
+	CHECK(pick(&policy_adaptive, 1, true) == BASIC);
+	forget();
+	learn(1, BASIC, 5000000); /* unlucky at once */
+	learn(1, PTHREAD, 30000);
+	CHECK(pick(&policy_adaptive, 1, false) == PTHREAD);
+	for (int i = 0; i < 10000; i++) {
+		unsigned device = pick(&policy_adaptive, 1, false);
+		learn(1, device, device == BASIC ? 1000 : 30000);
+	}
+	CHECK(pick(&policy_adaptive, 1, true) == BASIC);
 }
 
 static void test_candidates(void)
@@ -158,6 +179,7 @@ int main(void)
 	test_adaptive_unknown();
 	test_adaptive_known();
 	test_adaptive_explores();
+	test_adaptive_outlier();
 	test_candidates();
 	test_names();
 	test_groups();
