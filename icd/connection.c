@@ -432,6 +432,17 @@ static bool never(void *arg)
 	return false;
 }
 
+/* For waits for room: much has completed, or nothing will without us. */
+static bool room(void *arg)
+{
+	struct connection *conn = arg;
+
+	return atomic_load_explicit(&conn->shm->cq.tail, memory_order_acquire) -
+			       atomic_load_explicit(&conn->cq_taken, memory_order_relaxed) >=
+		       ARAX_ROOM ||
+	       atomic_load_explicit(&conn->shm->tenant_idle, memory_order_acquire) || conn->dead;
+}
+
 int connection_send(struct connection *conn, const struct arax_record *record)
 {
 	int err;
@@ -443,7 +454,7 @@ int connection_send(struct connection *conn, const struct arax_record *record)
 		if (conn->dead)
 			return -EPIPE;
 		connection_reap_locked(conn);
-		arax_wake_wait(&conn->shm->client_wake, &spin, never, NULL, 1);
+		arax_wake_wait(&conn->shm->client_room, &spin, room, conn, 1);
 		if (arax_socket_hung_up(conn->link))
 			return -EPIPE;
 	}
@@ -462,13 +473,6 @@ static bool stuck(struct connection *conn)
 	       atomic_load(&conn->shm->tenant_idle) && !arax_ring_pending(&conn->cq);
 }
 
-static bool settled_or_dead(void *arg)
-{
-	struct connection *conn = arg;
-
-	return cq_pending(conn) || conn->dead;
-}
-
 int connection_reserve(struct connection *conn, uint32_t slots)
 {
 	while (conn->nfree < slots) {
@@ -482,7 +486,7 @@ int connection_reserve(struct connection *conn, uint32_t slots)
 		if (stuck(conn))
 			return -EBUSY;
 		pthread_mutex_unlock(&conn->lock);
-		arax_wake_wait(&conn->shm->client_wake, &spin, settled_or_dead, conn, 2);
+		arax_wake_wait(&conn->shm->client_room, &spin, room, conn, 2);
 		bool gone = arax_socket_hung_up(conn->link);
 		pthread_mutex_lock(&conn->lock);
 		if (gone)

@@ -245,6 +245,7 @@ static void rest(struct dispatch *d)
 {
 	set_idle(d, d->running == 0);
 	atomic_store(&d->others, d->inflight - d->running);
+	arax_wake_ring(&d->shm->client_room);
 	arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin, work_waits, d,
 		       d->running ? SLEEP_BUSY_MS : -1);
 }

@@ -25,7 +25,18 @@ static int publish_locked(struct dispatch *d, struct command *c, int status)
 	atomic_store_explicit(&slot->end_ns, c->end_ns, memory_order_relaxed);
 	atomic_store_explicit(&slot->result, c->result, memory_order_relaxed);
 	atomic_store_explicit(&slot->status, status, memory_order_release);
+	d->since_room++;
 	return arax_ring_push(&d->cq, ARAX_ENTRY(ARAX_CQ_COMPLETE, c->slot));
+}
+
+/* After publication. Who waits for room is woken seldom: a wake-up costs more than a command. */
+static void wake_client(struct dispatch *d)
+{
+	arax_wake_ring(&d->shm->client_wake);
+	if (d->since_room < ARAX_ROOM)
+		return;
+	d->since_room = 0;
+	arax_wake_ring(&d->shm->client_room);
 }
 
 /* A full completion ring means slots were used again without being taken from it. */
@@ -39,7 +50,7 @@ static int publish(struct dispatch *d, struct command *c, int status)
 		d->why = "completion ring";
 		return -EPROTO;
 	}
-	arax_wake_ring(&d->shm->client_wake);
+	wake_client(d);
 	return 0;
 }
 
@@ -156,7 +167,7 @@ void command_done(void *arg, int status, uint64_t start_ns, uint64_t end_ns)
 	pthread_mutex_unlock(&d->cq_lock);
 
 	if (now)
-		arax_wake_ring(&d->shm->client_wake);
+		wake_client(d);
 	if (!now || atomic_load(&d->others) || atomic_load(&d->fatal))
 		arax_wake_ring(&d->shm->tenant_wake);
 }

@@ -98,6 +98,7 @@ struct dispatch {
 	const char *why;
 
 	pthread_mutex_t cq_lock;	/* producer side of cq, and publication */
+	_Atomic uint32_t since_room;	/* completions since client_room was rung */
 	_Atomic(struct command *) done; /* ended elsewhere, newest first */
 	atomic_uint others;		/* in flight but not running, when we went to sleep */
 	atomic_int fatal;

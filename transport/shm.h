@@ -19,6 +19,7 @@
 #define ARAX_SQ_BYTES (1u << 20)	  /* submission ring: records of bytes */
 #define ARAX_HQ_ENTRIES (2 * ARAX_SLOTS) /* host ring: what the client has completed */
 #define ARAX_CQ_ENTRIES (4 * ARAX_SLOTS) /* completion ring */
+#define ARAX_ROOM (ARAX_SLOTS / 8)	  /* so many completions ring client_room, as does rest */
 
 /* Where a sleeping side can be woken. seq is the futex word; sleeping is set by the side that is
  * about to sleep and read by the side that might have to wake it. */
@@ -64,7 +65,8 @@ struct arax_shm {
 	uint64_t arena_size; /* bytes, control area included; informative, each side has its own */
 	char pad[48];
 	struct arax_wake tenant_wake; /* the tenant sleeps here */
-	struct arax_wake client_wake; /* the client's threads sleep here */
+	struct arax_wake client_wake; /* the client's threads sleep here until something completes */
+	struct arax_wake client_room; /* and here until much has: for room in the rings, for slots */
 	_Atomic uint32_t tenant_idle; /* 1: nothing runs, all that is in flight waits for the client */
 	char pad1[60];
 	/* What the client has done itself, for the tenant's statistics; a hint. */
