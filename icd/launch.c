@@ -87,7 +87,7 @@ struct snapshot {
 	struct object **refs; /* samplers and the kernel */
 	size_t nrefs;
 	bool indirect;
-	unsigned char tail_small[1024];
+	unsigned char tail_small[1024] __attribute__((aligned(8)));
 	cl_mem mems_small[24];
 	struct object *refs_small[12];
 };
