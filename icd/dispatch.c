@@ -24,10 +24,11 @@ struct _cl_device_id the_device = {
     .object = {.dispatch = &dispatch_table, .kind = OBJECT_DEVICE, .refs = 1, .uses = 1},
 };
 
-/* The tag goes where no object-dispatched call looks: clGetPlatformIDs has no object. */
+/* The tags go where no call is dispatched to, since these two functions take no object. */
 __attribute__((constructor)) static void dispatch_tag(void)
 {
 	dispatch_table.clGetPlatformIDs = (cl_api_clGetPlatformIDs)ARAX_ICD2_TAG;
+	dispatch_table.clUnloadCompiler = (cl_api_clUnloadCompiler)ARAX_ICD2_TAG;
 }
 
 struct named_function {
