@@ -216,10 +216,10 @@ static cl_int transfer(struct command_desc *desc, cl_mem buffer, const struct co
 	struct host_work work = {.run = host_work_copy,
 				 .copy = *copy,
 				 .bytes = copy->width * copy->height * copy->depth};
-	cl_int error = command_sync_in(desc->queue, buffer, desc->nwait, desc->waits);
 
+	mem_sync_in(buffer);
 	desc->refs[0] = &buffer->object;
-	return error ? error : command_host(desc, &work);
+	return command_host(desc, &work);
 }
 
 static struct copy linear(char *dst, const char *src, size_t size)
@@ -370,13 +370,11 @@ static cl_int check_pair(cl_command_queue queue, cl_mem src, cl_mem dst)
 static cl_int copy_buffers(struct command_desc *desc, cl_mem src, cl_mem dst,
 			   const struct copy *copy)
 {
-	cl_int error = command_sync_in(desc->queue, src, desc->nwait, desc->waits);
-
-	if (!error)
-		error = command_sync_in(desc->queue, dst, desc->nwait, desc->waits);
+	mem_sync_in(src);
+	mem_sync_in(dst);
 	desc->refs[0] = &src->object;
 	desc->refs[1] = &dst->object;
-	return error ? error : command_copy(desc, copy);
+	return command_copy(desc, copy);
 }
 
 cl_int arax_clEnqueueCopyBuffer(cl_command_queue queue, cl_mem src_buffer, cl_mem dst_buffer,
@@ -501,10 +499,9 @@ cl_int arax_clEnqueueFillBuffer(cl_command_queue queue, cl_mem buffer, const voi
 	    (!pattern || !pattern_size || pattern_size > 128 ||
 	     (pattern_size & (pattern_size - 1)) || offset % pattern_size || size % pattern_size))
 		error = CL_INVALID_VALUE;
-	if (!error)
-		error = command_sync_in(queue, buffer, desc.nwait, desc.waits);
 	if (error)
 		return error;
+	mem_sync_in(buffer);
 	desc.refs[0] = &buffer->object;
 	if (!size)
 		return command_marker(&desc, false, false);
@@ -533,10 +530,8 @@ static cl_int check_map(cl_mem buffer, cl_map_flags flags)
 static cl_int map_command(struct command_desc *desc, cl_mem buffer, const struct mem_map *map)
 {
 	struct host_work work = {.run = host_work_copy};
-	cl_int error = command_sync_in(desc->queue, buffer, desc->nwait, desc->waits);
 
-	if (error)
-		return error;
+	mem_sync_in(buffer);
 	desc->refs[0] = &buffer->object;
 	if ((map->flags & CL_MAP_WRITE_INVALIDATE_REGION) ||
 	    !mem_map_copy(buffer, map, true, &work.copy))

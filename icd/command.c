@@ -694,37 +694,3 @@ int connection_load(struct connection *conn, uint32_t program, const void *data,
 	connection_release(conn, range);
 	return err ? err : connection_alive(conn) ? 0 : -EPIPE;
 }
-
-/* ---- CL_MEM_USE_HOST_PTR -------------------------------------------------------------------- */
-
-static void unuse_arg(const struct host_work *work)
-{
-	object_unuse(work->arg);
-}
-
-cl_int command_sync_in(cl_command_queue queue, cl_mem mem, cl_uint nwait, const cl_event *waits)
-{
-	cl_mem root = mem_root(mem);
-	struct host_work work = {
-	    .run = host_work_copy, .release = unuse_arg, .bytes = root->size, .arg = root};
-	struct mem_map whole = {.flags = CL_MAP_READ};
-
-	if (!(root->flags & CL_MEM_USE_HOST_PTR))
-		return CL_SUCCESS;
-	pthread_mutex_lock(&root->lock);
-	bool newer = root->host_newer;
-	root->host_newer = false;
-	pthread_mutex_unlock(&root->lock);
-	if (!newer)
-		return CL_SUCCESS;
-	mem_whole_region(root, whole.region);
-	if (!mem_map_copy(root, &whole, false, &work.copy))
-		return CL_SUCCESS;
-	struct command_desc desc = {.queue = queue,
-				    .type = CL_COMMAND_WRITE_BUFFER,
-				    .nwait = nwait,
-				    .waits = waits,
-				    .blocking = queue_out_of_order(queue) && !nwait};
-	object_use(&root->object);
-	return command_host(&desc, &work);
-}

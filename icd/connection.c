@@ -438,8 +438,8 @@ static bool room(void *arg)
 	struct connection *conn = arg;
 
 	return atomic_load_explicit(&conn->shm->cq.tail, memory_order_acquire) -
-			       atomic_load_explicit(&conn->cq_taken, memory_order_relaxed) >=
-		       ARAX_ROOM ||
+		       atomic_load_explicit(&conn->cq_taken, memory_order_relaxed) >=
+		   ARAX_ROOM ||
 	       atomic_load_explicit(&conn->shm->tenant_idle, memory_order_acquire) || conn->dead;
 }
 

@@ -137,6 +137,15 @@ struct mem_map *mem_map_add(cl_mem mem, void *pointer, const size_t origin[3],
 			    const size_t region[3], cl_map_flags flags);
 void mem_map_drop(cl_mem mem, struct mem_map *map);
 
+/**
+ * mem_sync_in() - before a command that uses mem in place: a CL_MEM_USE_HOST_PTR object starts with
+ * what the application's memory holds when the first such command is enqueued
+ *
+ * Until then no command can be using the object, so the calling thread copies at once, whatever the
+ * command itself has to wait for. Later changes come in through maps (section 5.2.1).
+ */
+void mem_sync_in(cl_mem mem);
+
 /** mem_whole_region() - the region that covers the object, as for a map. */
 void mem_whole_region(cl_mem mem, size_t region[3]);
 
@@ -325,13 +334,6 @@ cl_int command_fill(const struct command_desc *desc, const struct copy *box, con
 /** command_marker() - enqueue a command without work. all: without a wait list it waits for all
  *  earlier commands of the queue; barrier: later ones wait for it. */
 cl_int command_marker(const struct command_desc *desc, bool all, bool barrier);
-
-/**
- * command_sync_in() - before a command that reads or writes mem in place: if it is a
- * CL_MEM_USE_HOST_PTR object whose host memory was not copied in yet, enqueue that copy.
- * Call it before the command itself, with the same queue and wait list (waits may be NULL).
- */
-cl_int command_sync_in(cl_command_queue queue, cl_mem mem, cl_uint nwait, const cl_event *waits);
 
 /* ---- the connection, as the classes need it (connection.h has the rest) --------------------- */
 

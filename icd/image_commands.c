@@ -127,10 +127,8 @@ static cl_int transfer(struct command_desc *desc, cl_mem image, const struct cop
 		       bool blocking)
 {
 	struct host_work work = {.run = host_work_copy, .copy = *copy, .bytes = box_bytes(copy)};
-	cl_int err = command_sync_in(desc->queue, image, desc->nwait, desc->waits);
 
-	if (err)
-		return err;
+	mem_sync_in(image);
 	desc->blocking = blocking;
 	desc->refs[0] = &image->object;
 	return command_host(desc, &work);
@@ -191,12 +189,8 @@ cl_int arax_clEnqueueWriteImage(cl_command_queue command_queue, cl_mem image,
 static cl_int copy_enqueue(struct command_desc *desc, cl_mem src, cl_mem dst,
 			   const struct copy *copy)
 {
-	cl_int err = command_sync_in(desc->queue, src, desc->nwait, desc->waits);
-
-	if (!err && dst != src)
-		err = command_sync_in(desc->queue, dst, desc->nwait, desc->waits);
-	if (err)
-		return err;
+	mem_sync_in(src);
+	mem_sync_in(dst);
 	desc->refs[0] = &src->object;
 	desc->refs[1] = &dst->object;
 	return command_copy(desc, copy);
@@ -330,10 +324,9 @@ cl_int arax_clEnqueueFillImage(cl_command_queue command_queue, cl_mem image, con
 		err = CL_INVALID_VALUE;
 	if (!err)
 		err = region_check(image, origin, region);
-	if (!err)
-		err = command_sync_in(command_queue, image, desc.nwait, desc.waits);
 	if (err)
 		return err;
+	mem_sync_in(image);
 	size = image_format_pack(&image->format, fill_color, element);
 	copy = box(image, region);
 	box_to(&copy, image, origin);
@@ -380,15 +373,12 @@ static char *map_pointer(cl_mem image, const size_t *origin)
 static cl_int map_enqueue(struct command_desc *desc, cl_mem image, const struct mem_map *map)
 {
 	struct host_work work = {.run = host_work_copy};
-	cl_int err;
 
 	desc->refs[0] = &image->object;
 	if (map->flags & CL_MAP_WRITE_INVALIDATE_REGION ||
 	    !mem_map_copy(image, map, true, &work.copy))
 		return command_marker(desc, false, false);
-	err = command_sync_in(desc->queue, image, desc->nwait, desc->waits);
-	if (err)
-		return err;
+	mem_sync_in(image);
 	work.bytes = box_bytes(&work.copy);
 	return command_host(desc, &work);
 }

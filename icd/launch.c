@@ -297,7 +297,7 @@ static cl_int enqueue_kernel(struct command_desc *desc, cl_kernel kernel, cl_uin
 	if (!error)
 		error = check_range(kernel->info, dim, offset, global, local, &range);
 	for (size_t i = 0; !error && i < snapshot.nmems; i++)
-		error = command_sync_in(desc->queue, snapshot.mems[i], desc->nwait, desc->waits);
+		mem_sync_in(snapshot.mems[i]);
 	if (!error && range.empty)
 		error = command_marker(desc, false, false);
 	else if (!error)
@@ -421,7 +421,7 @@ cl_int arax_clEnqueueNativeKernel(cl_command_queue queue, void(CL_CALLBACK *user
 				     args_mem_loc);
 	for (cl_uint i = 0; !error && i < num_mem_objects; i++) {
 		if (mem_list[i])
-			error = command_sync_in(queue, mem_list[i], desc.nwait, desc.waits);
+			mem_sync_in(mem_list[i]);
 	}
 	if (!error)
 		error = native_new(user_func, args, cb_args, num_mem_objects, mem_list,

@@ -356,6 +356,22 @@ bool mem_map_copy(cl_mem mem, const struct mem_map *map, bool out, struct copy *
 	return true;
 }
 
+void mem_sync_in(cl_mem mem)
+{
+	cl_mem root = mem_root(mem);
+	struct mem_map whole = {.flags = CL_MAP_READ};
+	struct copy copy;
+
+	if (!(root->flags & CL_MEM_USE_HOST_PTR))
+		return;
+	pthread_mutex_lock(&root->lock);
+	mem_whole_region(root, whole.region);
+	if (root->host_newer && mem_map_copy(root, &whole, false, &copy))
+		copy_run(&copy);
+	root->host_newer = false;
+	pthread_mutex_unlock(&root->lock);
+}
+
 struct mem_map *mem_map_add(cl_mem mem, void *pointer, const size_t origin[3],
 			    const size_t region[3], cl_map_flags flags)
 {
