@@ -486,8 +486,10 @@ int connection_reserve(struct connection *conn, uint32_t slots)
 		if (stuck(conn))
 			return -EBUSY;
 		pthread_mutex_unlock(&conn->lock);
-		arax_wake_wait(&conn->shm->client_room, &spin, room, conn, 2);
-		bool gone = arax_socket_hung_up(conn->link);
+		bool helped = progress_help(conn);
+		if (!helped)
+			arax_wake_wait(&conn->shm->client_room, &spin, room, conn, 2);
+		bool gone = !helped && arax_socket_hung_up(conn->link);
 		pthread_mutex_lock(&conn->lock);
 		if (gone)
 			return -EPIPE;
@@ -696,7 +698,7 @@ static bool waiting_ready(void *arg)
 {
 	struct waiting *w = arg;
 
-	return cq_pending(w->conn) || w->cond(w->arg) || w->conn->dead;
+	return cq_pending(w->conn) || w->cond(w->arg) || w->conn->njobs || w->conn->dead;
 }
 
 bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg, bool settle)
@@ -717,6 +719,8 @@ bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg
 			settle_retired(conn);
 		if (cond(arg))
 			return true;
+		if (progress_help(conn))
+			continue;
 		if (conn->dead)
 			return false;
 		if (!arax_wake_wait(&conn->shm->client_wake, &spin, waiting_ready, &waiting,

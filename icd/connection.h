@@ -77,7 +77,7 @@ struct connection {
 	pthread_cond_t progress_work;
 	struct command *jobs, **jobs_tail;	/* host commands whose turn it is */
 	struct notice *notices, **notices_tail; /* events whose callbacks are due */
-	_Atomic uint32_t njobs;
+	_Atomic uint32_t njobs, nnotices;
 	_Atomic uint32_t watch; /* things in flight that need the progress thread */
 	unsigned char scratch[ARAX_RECORD_MAX] __attribute__((aligned(8)));
 };
@@ -138,6 +138,10 @@ void progress_unwatch(struct connection *conn);
 
 /** progress_job() - a host command's turn has come. Lock held. */
 void progress_job(struct connection *conn, struct command *command);
+
+/** progress_help() - execute one host command whose turn has come, in this thread. No lock but
+ *  possibly a queue's held. Return: was there one? */
+bool progress_help(struct connection *conn);
 
 /** progress_notify() - call back what was registered on a final event. conn may be dead. */
 void progress_notify(struct connection *conn, cl_event event);

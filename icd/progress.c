@@ -63,6 +63,7 @@ static bool progress_due(void *arg)
 	struct connection *conn = arg;
 
 	return atomic_load_explicit(&conn->njobs, memory_order_acquire) != 0 ||
+	       atomic_load_explicit(&conn->nnotices, memory_order_acquire) != 0 ||
 	       atomic_load_explicit(&conn->watch, memory_order_acquire) == 0;
 }
 
@@ -79,6 +80,20 @@ static struct command *take_job(struct connection *conn)
 	return job;
 }
 
+/* Whoever waits may do what the progress thread has not come to: it may be in a callback that waits
+ * for the very thread that waits here. */
+bool progress_help(struct connection *conn)
+{
+	if (!atomic_load_explicit(&conn->njobs, memory_order_acquire))
+		return false;
+	pthread_mutex_lock(&conn->lock);
+	struct command *job = take_job(conn);
+	pthread_mutex_unlock(&conn->lock);
+	if (job)
+		command_execute(conn, job);
+	return job != NULL;
+}
+
 static struct notice *take_notice(struct connection *conn)
 {
 	struct notice *notice = conn->notices;
@@ -87,7 +102,7 @@ static struct notice *take_notice(struct connection *conn)
 		conn->notices = notice->next;
 		if (!conn->notices)
 			conn->notices_tail = &conn->notices;
-		conn->njobs--;
+		conn->nnotices--;
 	}
 	return notice;
 }
@@ -176,7 +191,7 @@ void progress_notify(struct connection *conn, cl_event event)
 	pthread_mutex_lock(&conn->lock);
 	*conn->notices_tail = notice;
 	conn->notices_tail = &notice->next;
-	conn->njobs++;
+	conn->nnotices++;
 	progress_start(conn);
 	pthread_mutex_unlock(&conn->lock);
 	arax_wake_ring(&conn->shm->client_wake);
