@@ -42,10 +42,14 @@ static void wake_client(struct dispatch *d)
 /* A full completion ring means slots were used again without being taken from it. */
 static int publish(struct dispatch *d, struct command *c, int status)
 {
-	pthread_mutex_lock(&d->cq_lock);
+	/* Other threads publish only what is counted as running, and this one counts. */
+	bool alone = d->running == 0;
+	if (!alone)
+		pthread_mutex_lock(&d->cq_lock);
 	int rc = publish_locked(d, c, status);
 	atomic_store_explicit(&c->published, true, memory_order_release);
-	pthread_mutex_unlock(&d->cq_lock);
+	if (!alone)
+		pthread_mutex_unlock(&d->cq_lock);
 	if (rc) {
 		d->why = "completion ring";
 		return -EPROTO;
