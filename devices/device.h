@@ -70,7 +70,8 @@ struct arax_device_ops {
 	void (*sampler_free)(struct arax_device *dev, struct arax_device_sampler *sampler);
 	int (*stream_new)(struct arax_device *dev, struct arax_device_stream **stream);
 	void (*stream_free)(struct arax_device *dev, struct arax_device_stream *stream);
-	/* 0: accepted, done will be called. Otherwise a negative OpenCL error, done is not called. */
+	/* 0: accepted, done will be called. Otherwise a negative OpenCL error, done is not called.
+	 */
 	int (*launch)(struct arax_device *dev, struct arax_device_stream *stream,
 		      const struct arax_launch *launch);
 	/* Description for arax_device_info; only for devices that define the virtual one. */
@@ -91,12 +92,25 @@ struct arax_device {
 struct arax_opencl;
 
 /**
- * arax_opencl_open() - load a native OpenCL library directly (never through the ICD loader)
+ * arax_opencl_load() - load a native OpenCL library directly (never through the ICD loader)
  * @library: soname, e.g. "libpocl.so.2"
+ *
+ * None of the library's functions is called, so it has no threads yet and the process may fork.
+ *
+ * Return: 0 or a negative errno; *error says why in one line.
+ */
+int arax_opencl_load(const char *library, struct arax_opencl **opencl, const char **error);
+
+/**
+ * arax_opencl_start() - start a library that was loaded
  * @names: short name for every device of the library, in its order
  * @devices: filled with up to @max devices
  * Return: number of devices or a negative errno; *error says why in one line.
  */
+int arax_opencl_start(struct arax_opencl *opencl, const char *const *names,
+		      struct arax_device *devices, unsigned max, const char **error);
+
+/** arax_opencl_open() - load and start. */
 int arax_opencl_open(const char *library, const char *const *names, struct arax_device *devices,
 		     unsigned max, struct arax_opencl **opencl, const char **error);
 void arax_opencl_close(struct arax_opencl *opencl);

@@ -232,38 +232,53 @@ static int fill_device(struct opencl_device *device, const char *name, unsigned 
 	return 0;
 }
 
-int arax_opencl_open(const char *library, const char *const *names, struct arax_device *devices,
-		     unsigned max, struct arax_opencl **out, const char **error)
+int arax_opencl_load(const char *library, struct arax_opencl **out, const char **error)
 {
 	struct arax_opencl *opencl = calloc(1, sizeof(*opencl));
-	int rc = -ENOMEM;
 	*error = "no memory";
 	if (!opencl)
-		return rc;
+		return -ENOMEM;
 	opencl->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 	if (!opencl->library) {
 		*error = dlerror();
-		rc = -ENOENT;
-		goto fail;
+		free(opencl);
+		return -ENOENT;
 	}
-	rc = find_platform(opencl, error);
+	*error = NULL;
+	*out = opencl;
+	return 0;
+}
+
+int arax_opencl_start(struct arax_opencl *opencl, const char *const *names,
+		      struct arax_device *devices, unsigned max, const char **error)
+{
+	int rc = find_platform(opencl, error);
+	if (!rc)
+		rc = make_context(opencl, max, error);
 	if (rc)
-		goto fail;
-	rc = make_context(opencl, max, error);
-	if (rc)
-		goto fail;
+		return rc;
 	for (unsigned i = 0; i < opencl->ndevices; i++) {
 		rc = fill_device(&opencl->device[i], names[i], i, &devices[i]);
 		if (rc) {
 			*error = "a device does not describe itself";
-			goto fail;
+			return rc;
 		}
 	}
 	*error = NULL;
-	*out = opencl;
 	return (int)opencl->ndevices;
-fail:
-	arax_opencl_close(opencl);
+}
+
+int arax_opencl_open(const char *library, const char *const *names, struct arax_device *devices,
+		     unsigned max, struct arax_opencl **out, const char **error)
+{
+	int rc = arax_opencl_load(library, out, error);
+	if (rc)
+		return rc;
+	rc = arax_opencl_start(*out, names, devices, max, error);
+	if (rc < 0) {
+		arax_opencl_close(*out);
+		*out = NULL;
+	}
 	return rc;
 }
 

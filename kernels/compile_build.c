@@ -335,6 +335,29 @@ static cl_int build_error(const struct build *build)
 	}
 }
 
+/* An application that asks for the log of a failure gets at least the fact: PoCL is silent about
+ * some of them. */
+static int build_log_ensure(struct build *build)
+{
+	struct arax_result *result = &build->result;
+	const char *what = build->kind == ARAX_BUILD_COMPILE ? "compile"
+			   : build->kind == ARAX_BUILD_LINK  ? "link"
+							     : "build";
+
+	if (result->log && (result->log[0] || result->error == CL_SUCCESS))
+		return 0;
+	free(result->log);
+	if (result->error == CL_SUCCESS) {
+		result->log = strdup("");
+		return result->log ? 0 : -ENOMEM;
+	}
+	if (asprintf(&result->log, "error: %s failed; the compiler gave no reason\n", what) < 0) {
+		result->log = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 static int build_parse(struct build *build)
 {
 	struct arax_reader *reader = &build->reader;
@@ -377,8 +400,9 @@ int build_run(const struct pocl *pocl, const void *request, size_t size, struct 
 		build.result.binary_type = CL_PROGRAM_BINARY_TYPE_NONE;
 	}
 	build.result.options = build.options;
-	if (!build.result.log)
-		build.result.log = strdup("");
+	error = build_log_ensure(&build);
+	if (error)
+		return error;
 	arax_result_write(w, &build.result);
 	return w->failed ? -ENOMEM : 0;
 }

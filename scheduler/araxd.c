@@ -10,7 +10,9 @@
 #include "scheduler/araxd.h"
 
 #include "scheduler/araxd_build.h"
+#include "scheduler/araxd_child.h"
 #include "scheduler/araxd_socket.h"
+#include "scheduler/araxd_work.h"
 #include "scheduler/pool.h"
 #include "scheduler/status.h"
 #include "transport/wake.h"
@@ -26,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -152,7 +155,11 @@ static void araxd_signal(struct source *source, uint32_t events)
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(source->fd, &info, sizeof(info)) == sizeof(info))
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		child_orphans(&daemon->loop);
+	else
 		daemon->loop.quit = true;
 }
 
@@ -164,6 +171,7 @@ static int araxd_signals(struct araxd *daemon)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
 		return -errno;
 	daemon->signals.ready = araxd_signal;
@@ -200,22 +208,6 @@ static int araxd_libexec(struct araxd *daemon, const char *asked)
 	}
 	daemon->libexec = strdup(found);
 	return daemon->libexec ? 0 : -ENOMEM;
-}
-
-/* Scratch space for the children beside the socket. */
-static int araxd_work(struct araxd *daemon)
-{
-	struct stat st;
-
-	if (asprintf(&daemon->work, "%s.work", daemon->socket_path) < 0) {
-		daemon->work = NULL;
-		return -ENOMEM;
-	}
-	if (mkdir(daemon->work, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	if (lstat(daemon->work, &st) < 0)
-		return -errno;
-	return S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
 }
 
 /* To the background, only now that the socket can be connected to. */
@@ -261,10 +253,8 @@ static int araxd_open(struct araxd *daemon, const struct options *options)
 	else if (!daemon->config.has_idle_exit)
 		daemon->config.idle_exit = daemon->system ? 0 : USER_IDLE_EXIT;
 	result = araxd_libexec(daemon, options->libexec);
-	if (!result)
-		result = araxd_work(daemon);
 	if (result)
-		araxd_error("%s: %s", daemon->work ?: "start", strerror(-result));
+		araxd_error("start: %s", strerror(-result));
 	return result;
 }
 
@@ -272,6 +262,11 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 {
 	int error = options->daemonise ? araxd_detach() : 0;
 
+	/* What the zygote forks becomes ours. Not inherited, so not before the fork above. */
+	if (!error && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		error = -errno;
+	if (!error)
+		error = work_open(daemon);
 	if (!error)
 		error = loop_init(&daemon->loop);
 	if (!error)
@@ -311,11 +306,9 @@ static void araxd_stop(struct araxd *daemon)
 	history_free(daemon->history);
 	loop_remove(&daemon->loop, &daemon->signals);
 	loop_fini(&daemon->loop);
-	if (daemon->work)
-		rmdir(daemon->work); /* stays while a tenant uses it */
+	work_close(daemon);
 	if (daemon->spare >= 0)
 		close(daemon->spare);
-	free(daemon->work);
 	free(daemon->libexec);
 	free(daemon->socket_path);
 }
@@ -389,7 +382,8 @@ static int araxd_options(struct options *options, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct araxd daemon = {.lock = -1, .listening.fd = -1, .signals.fd = -1};
+	static struct araxd daemon = {
+	    .lock = -1, .work_lock = -1, .listening.fd = -1, .signals.fd = -1};
 	struct options options = {.idle_exit = -1};
 	struct rlimit files;
 	int status = araxd_options(&options, argc, argv);

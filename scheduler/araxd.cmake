@@ -7,7 +7,7 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_loop.c
-	araxd_socket.c config.c pool.c status.c)
+	araxd_socket.c araxd_work.c config.c pool.c status.c zygote.c)
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
 	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")
 target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
@@ -41,7 +41,19 @@ set_tests_properties(scheduler.araxd PROPERTIES TIMEOUT 120)
 
 install(TARGETS araxd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 install(TARGETS arax RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(FILES arax.conf DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/arax)
+# As for the .icd file: --prefix may change when installing, and below /usr it is /etc that counts. What
+# the administrator wrote stays.
+install(CODE "
+  set(etc \"\${CMAKE_INSTALL_PREFIX}/etc\")
+  if(CMAKE_INSTALL_PREFIX STREQUAL \"/usr\")
+    set(etc /etc)
+  endif()
+  set(conf \"\$ENV{DESTDIR}\${etc}/arax/arax.conf\")
+  if(NOT EXISTS \"\${conf}\")
+    message(STATUS \"Installing: \${conf}\")
+    configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/arax.conf\" \"\${conf}\" COPYONLY)
+  endif()
+")
 install(FILES man/arax.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES man/arax.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 install(FILES man/araxd.8 man/arax-tenant.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)

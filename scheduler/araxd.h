@@ -49,6 +49,7 @@ struct araxd {
 	bool stopping; /* leaves when the last tenant has ended */
 	uint64_t started_ns;
 	char *socket_path, *libexec, *work;
+	int work_lock;	/* the directory, locked as long as it is used */
 	bool activated; /* the socket is systemd's */
 	int lock;
 	int spare; /* a descriptor to have when there is none left */

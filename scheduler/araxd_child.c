@@ -86,14 +86,45 @@ static int child_spawn(pid_t *pid, const char *path, char *const argv[], char *c
 
 static void child_close(struct child *child)
 {
+	for (struct child **at = &child->loop->children; *at; at = &(*at)->next) {
+		if (*at == child) {
+			*at = child->next;
+			break;
+		}
+	}
 	loop_remove(child->loop, &child->control);
 	loop_remove(child->loop, &child->process);
 	child->pid = 0;
 }
 
+static bool child_known(const struct loop *loop, pid_t pid)
+{
+	for (const struct child *c = loop->children; c; c = c->next)
+		if (c->pid == pid)
+			return true;
+	return false;
+}
+
+void child_orphans(struct loop *loop)
+{
+	/* A tenant whose number has not come from the zygote yet would look like an orphan. */
+	while (!loop->expected) {
+		siginfo_t how = {0};
+
+		if (waitid(P_ALL, 0, &how, WEXITED | WNOHANG | WNOWAIT) < 0 || how.si_pid == 0)
+			return;
+		/* Its own event comes, and afterwards we are called again. */
+		if (child_known(loop, how.si_pid))
+			return;
+		if (waitid(P_PID, (id_t)how.si_pid, &how, WEXITED | WNOHANG) < 0)
+			return;
+	}
+}
+
 static void child_process_ready(struct source *source, uint32_t events)
 {
 	struct child *child = CONTAINER(source, struct child, process);
+	struct loop *loop = child->loop;
 	siginfo_t how = {0};
 
 	(void)events;
@@ -101,6 +132,7 @@ static void child_process_ready(struct source *source, uint32_t events)
 		return;
 	child_close(child);
 	child->ended(child, &how);
+	child_orphans(loop);
 }
 
 static void child_control_ready(struct source *source, uint32_t events)
@@ -130,44 +162,102 @@ static void child_control_ready(struct source *source, uint32_t events)
 			close(fds[i]);
 }
 
+/* Makes the two ends of the control socket; ours does not block. Return: the child's, -errno. */
+static int child_connect(struct child *child, struct loop *loop)
+{
+	int sockets[2];
+
+	child->loop = loop;
+	child->pid = 0;
+	child->control = (struct source){.fd = -1, .ready = child_control_ready};
+	child->process = (struct source){.fd = -1, .ready = child_process_ready};
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return -errno;
+	if (fcntl(sockets[0], F_SETFL, O_NONBLOCK) < 0) {
+		int error = -errno;
+
+		close(sockets[0]);
+		close(sockets[1]);
+		return error;
+	}
+	child->control.fd = sockets[0];
+	return sockets[1];
+}
+
+/* It is not waited for before this, so the number is still its own. */
+static int child_watch(struct child *child)
+{
+	child->process.fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+	if (child->process.fd < 0)
+		return -errno;
+	int error = loop_add(child->loop, &child->control, EPOLLIN);
+	return error ?: loop_add(child->loop, &child->process, EPOLLIN);
+}
+
+static void child_enlist(struct child *child)
+{
+	child->next = child->loop->children;
+	child->loop->children = child;
+}
+
 int child_start(struct child *child, struct loop *loop, const char *path, char *const argv[],
 		const char *work)
 {
-	int sockets[2];
-	char **env = child_environment(work);
+	int other = child_connect(child, loop);
 
-	if (!env)
-		return -ENOMEM;
-	child->loop = loop;
-	child->control = (struct source){.fd = -1, .ready = child_control_ready};
-	child->process = (struct source){.fd = -1, .ready = child_process_ready};
-	int error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0 ? -errno : 0;
-	if (!error) {
-		error = child_spawn(&child->pid, path, argv, env, sockets[1]);
-		close(sockets[1]);
-		child->control.fd = sockets[0];
-	}
-	free(env[0]);
+	if (other < 0)
+		return other;
+	char **env = child_environment(work);
+	int error = env ? child_spawn(&child->pid, path, argv, env, other) : -ENOMEM;
+	close(other);
+	if (env)
+		free(env[0]);
 	free(env);
 	if (error) {
-		child->pid = 0;
-		if (child->control.fd >= 0)
-			close(child->control.fd);
-		child->control.fd = -1;
+		child_close(child);
 		return error;
 	}
-	/* It is not waited for before this, so the number is still its own. */
-	child->process.fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
-	error = child->process.fd < 0 ? -errno : 0;
-	if (!error)
-		error = fcntl(child->control.fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-	if (!error)
-		error = loop_add(loop, &child->control, EPOLLIN);
-	if (!error)
-		error = loop_add(loop, &child->process, EPOLLIN);
+	child_enlist(child);
+	error = child_watch(child);
 	if (error)
 		child_finish(child);
 	return error;
+}
+
+int child_expect(struct child *child, struct loop *loop)
+{
+	int other = child_connect(child, loop);
+
+	if (other >= 0)
+		loop->expected++;
+	return other;
+}
+
+void child_unexpect(struct child *child)
+{
+	child_close(child);
+	child->loop->expected--;
+	child_orphans(child->loop);
+}
+
+int child_adopt(struct child *child, pid_t pid)
+{
+	siginfo_t how;
+
+	child->pid = pid;
+	int error = child_watch(child);
+	if (!error &&
+	    waitid(P_PIDFD, (id_t)child->process.fd, &how, WEXITED | WNOHANG | WNOWAIT) < 0)
+		error = -errno;
+	if (error) {
+		/* Not killed: it might be somebody else's. Ours leaves with its socket. */
+		child_unexpect(child);
+		return error;
+	}
+	child_enlist(child);
+	child->loop->expected--;
+	child_orphans(child->loop);
+	return 0;
 }
 
 void child_kill(struct child *child)

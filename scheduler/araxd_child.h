@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A process that araxd has started: tenant or compiler. It inherits its control socket as
- * descriptor 3, a small environment and nothing else; araxd holds it by pidfd.
+ * A process that araxd has started, or that its zygote has: tenant or compiler. It has its control
+ * socket as descriptor 3, a small environment and nothing else; araxd holds it by pidfd.
+ *
+ * Whoever loses its parent below araxd becomes araxd's child as well (araxd is a subreaper). That
+ * makes the zygote's tenants children like any other, and child_orphans() reaps the rest.
  */
 #ifndef ARAX_SCHEDULER_ARAXD_CHILD_H
 #define ARAX_SCHEDULER_ARAXD_CHILD_H
@@ -16,6 +19,7 @@
 struct child {
 	struct loop *loop;
 	pid_t pid; /* 0: not running */
+	struct child *next;
 	struct source control, process;
 	/* A message came; fds are closed afterwards unless set to -1. */
 	void (*message)(struct child *child, const struct arax_control_head *head, size_t size,
@@ -31,6 +35,25 @@ struct child {
  */
 int child_start(struct child *child, struct loop *loop, const char *path, char *const argv[],
 		const char *work);
+
+/**
+ * child_expect() - another process will start it: make its control socket
+ * Return: the child's end, to be closed by the caller; -errno. After success child_adopt() or
+ * child_unexpect() must follow.
+ */
+int child_expect(struct child *child, struct loop *loop);
+
+/**
+ * child_adopt() - it was started; it may have ended already, which is reported as usual
+ * Return: 0; -ECHILD when it is no child of ours, another -errno: then it is as if unexpected.
+ */
+int child_adopt(struct child *child, pid_t pid);
+
+/** child_unexpect() - it will not come; if it comes all the same, it finds its socket closed. */
+void child_unexpect(struct child *child);
+
+/** child_orphans() - wait for children that nobody here has started. */
+void child_orphans(struct loop *loop);
 
 /** child_kill() - SIGKILL; ended is called later, from the loop. */
 void child_kill(struct child *child);

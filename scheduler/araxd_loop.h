@@ -20,10 +20,14 @@ struct timer {
 	struct timer *next;
 };
 
+struct child;
+
 struct loop {
 	int epoll;
 	bool quit;
 	struct timer *timers;
+	struct child *children; /* that run, see araxd_child.h */
+	unsigned expected;	/* that another process starts and that are not known yet */
 };
 
 #define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))

@@ -9,6 +9,7 @@
 
 #include "kernels/tree.h"
 #include "scheduler/status.h"
+#include "scheduler/zygote.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
@@ -16,6 +17,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +30,13 @@
 #define POOL_BACKOFF_MAX_MS 10000
 #define POOL_GIVE_UP 3 /* failures in a row after which requests do not wait */
 
+/* As much of the arena as the client's own counts need. */
+#define STATS_SHM 4096
+_Static_assert(offsetof(struct arax_shm, client_bytes) + sizeof(uint64_t) <= STATS_SHM, "counts");
+
 struct pool {
 	struct araxd *daemon;
+	struct zygote zygote;
 	struct tenant *tenants;
 	struct arax_device_info info;
 	int info_fd;
@@ -67,6 +74,11 @@ unsigned pool_count_user(const struct pool *pool, uid_t uid)
 const struct tenant *pool_tenants(const struct pool *pool)
 {
 	return pool->tenants;
+}
+
+pid_t pool_zygote(const struct pool *pool)
+{
+	return pool->zygote.child.pid;
 }
 
 const char *pool_error(const struct pool *pool)
@@ -108,6 +120,8 @@ static void tenant_free(struct tenant *tenant)
 	}
 	if (tenant->stats)
 		munmap((void *)(uintptr_t)tenant->stats, sizeof(*tenant->stats));
+	if (tenant->shm)
+		munmap((void *)(uintptr_t)tenant->shm, STATS_SHM);
 	free(tenant->work);
 	free(tenant);
 }
@@ -222,8 +236,8 @@ static void tenant_message(struct child *child, const struct arax_control_head *
 
 static int tenant_start(struct tenant *tenant)
 {
-	struct araxd *daemon = tenant->pool->daemon;
-	char *path = NULL;
+	struct pool *pool = tenant->pool;
+	struct araxd *daemon = pool->daemon;
 
 	if (asprintf(&tenant->work, "%s/tenant-XXXXXX", daemon->work) < 0) {
 		tenant->work = NULL;
@@ -231,12 +245,8 @@ static int tenant_start(struct tenant *tenant)
 	}
 	if (!mkdtemp(tenant->work))
 		return -errno;
-	if (asprintf(&path, "%s/arax-tenant", daemon->libexec) < 0)
-		return -ENOMEM;
-	char *argv[] = {path, NULL};
-	int error = child_start(&tenant->child, &daemon->loop, path, argv, tenant->work);
-	free(path);
-	return error;
+	return zygote_spawn(&pool->zygote, &daemon->loop, &tenant->child, tenant->work,
+			    &tenant->spawn);
 }
 
 static int pool_start(struct pool *pool)
@@ -254,10 +264,60 @@ static int pool_start(struct pool *pool)
 		tenant_free(tenant);
 		return error;
 	}
-	tenant->pid = tenant->child.pid;
 	tenant->next = pool->tenants;
 	pool->tenants = tenant;
 	return 0;
+}
+
+/* A tenant that is not there and will not be. */
+static void tenant_lost(struct tenant *tenant)
+{
+	tenant_clean(tenant);
+	tenant_free(tenant);
+}
+
+static void pool_forked(struct zygote *zygote, uint64_t id, int pid)
+{
+	struct pool *pool = CONTAINER(zygote, struct pool, zygote);
+	struct tenant *tenant = pool->tenants;
+	char why[128];
+	int error = pid < 0 ? pid : 0;
+
+	while (tenant && tenant->spawn != id)
+		tenant = tenant->next;
+	if (!tenant)
+		return;
+	tenant->spawn = 0;
+	tenant->pid = pid;
+	if (error)
+		child_unexpect(&tenant->child);
+	else
+		error = child_adopt(&tenant->child, pid);
+	if (!error)
+		return;
+	tenant_lost(tenant);
+	snprintf(why, sizeof(why), "is not forked: %s", strerror(-error));
+	pool_failed(pool, why);
+}
+
+static void pool_zygote_ended(struct zygote *zygote, const siginfo_t *how)
+{
+	struct pool *pool = CONTAINER(zygote, struct pool, zygote);
+	char text[64], why[128];
+
+	/* Of those that it did start nobody knows the number. They leave: their socket is closed.
+	 */
+	for (struct tenant *t = pool->tenants, *next; t; t = next) {
+		next = t->next;
+		if (!t->spawn)
+			continue;
+		child_unexpect(&t->child);
+		tenant_lost(t);
+	}
+	child_describe(how, text, sizeof(text));
+	snprintf(why, sizeof(why), "--zygote %s", text);
+	pool_failed(pool, why);
+	araxd_idle(pool->daemon);
 }
 
 /* How many tenants should be starting or ready. */
@@ -273,29 +333,33 @@ static unsigned pool_wanted(const struct pool *pool)
 	return waiting + pool->daemon->config.pool;
 }
 
+static bool pool_lacks(const struct pool *pool)
+{
+	struct pool_count count = pool_count(pool);
+	unsigned unused = count.starting + count.ready;
+
+	return unused < pool_wanted(pool) && count.starting < POOL_STARTING_MAX &&
+	       unused + count.attached < pool->daemon->config.max_tenants;
+}
+
 void pool_fill(struct pool *pool)
 {
-	if (pool->retry.at_ns || pool->daemon->stopping)
+	struct araxd *daemon = pool->daemon;
+	char why[128];
+
+	if (pool->retry.at_ns || daemon->stopping)
 		return;
-	for (;;) {
-		struct pool_count count = pool_count(pool);
-
-		if (count.starting + count.ready >= pool_wanted(pool) ||
-		    count.starting >= POOL_STARTING_MAX ||
-		    count.starting + count.ready + count.attached >=
-			pool->daemon->config.max_tenants)
-			return;
-		int error = pool_start(pool);
-		if (error) {
-			char why[128];
-
-			snprintf(why, sizeof(why), "does not start: %s", strerror(-error));
-			pool->failures =
-			    pool->failures < POOL_GIVE_UP ? POOL_GIVE_UP : pool->failures;
-			pool_failed(pool, why);
-			return;
-		}
-	}
+	/* Even when nothing is missing: whoever needs a tenant next should not wait for it. */
+	int error = daemon->config.pool ? zygote_start(&pool->zygote, &daemon->loop) : 0;
+	while (!error && pool_lacks(pool))
+		error = pool_start(pool);
+	/* A zygote that has just ended is dealt with when that is reported. */
+	if (!error || error == -EPIPE || error == -ECONNRESET)
+		return;
+	snprintf(why, sizeof(why), "does not start: %s", strerror(-error));
+	if (pool->failures < POOL_GIVE_UP)
+		pool->failures = POOL_GIVE_UP;
+	pool_failed(pool, why);
 }
 
 static void pool_retry(struct timer *timer)
@@ -311,6 +375,10 @@ int pool_new(struct araxd *daemon, struct pool **pool)
 	(*pool)->daemon = daemon;
 	(*pool)->info_fd = -1;
 	(*pool)->retry.fire = pool_retry;
+	(*pool)->zygote.libexec = daemon->libexec;
+	(*pool)->zygote.work = daemon->work;
+	(*pool)->zygote.forked = pool_forked;
+	(*pool)->zygote.ended = pool_zygote_ended;
 	return 0;
 }
 
@@ -318,10 +386,14 @@ void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
+	zygote_finish(&pool->zygote);
 	while (pool->tenants) {
 		struct tenant *tenant = pool->tenants;
 
-		if (tenant->state == TENANT_ATTACHED) {
+		if (tenant->spawn) {
+			child_unexpect(&tenant->child);
+			tenant_clean(tenant);
+		} else if (tenant->state == TENANT_ATTACHED) {
 			child_forget(&tenant->child);
 		} else {
 			child_finish(&tenant->child);
@@ -367,6 +439,7 @@ static void tenant_adopt_scheduling(const struct tenant *tenant, pid_t client)
 struct pool_grant {
 	int arena, link[2], stats;
 	const struct arax_stats *map;
+	const struct arax_shm *shm;
 };
 
 static void pool_grant_close(struct pool_grant *grant)
@@ -378,6 +451,8 @@ static void pool_grant_close(struct pool_grant *grant)
 			close(fds[i]);
 	if (grant->map)
 		munmap((void *)(uintptr_t)grant->map, sizeof(*grant->map));
+	if (grant->shm)
+		munmap((void *)(uintptr_t)grant->shm, STATS_SHM);
 }
 
 static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size)
@@ -395,6 +470,12 @@ static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size)
 	if (map == MAP_FAILED)
 		return -errno;
 	grant->map = map;
+	/* Readable for as long as the tenant is known: its client's counts are final only then, and
+	 * nobody else could hand them over when the tenant is killed. */
+	map = mmap(NULL, STATS_SHM, PROT_READ, MAP_SHARED, grant->arena, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	grant->shm = map;
 	return 0;
 }
 
@@ -438,10 +519,12 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	snprintf(tenant->policy, sizeof(tenant->policy), "%s", start->policy);
 	snprintf(tenant->program, sizeof(tenant->program), "%s", program);
 	tenant->stats = grant.map;
+	tenant->shm = grant.shm;
 	client->tenant = tenant;
 	*arena = grant.arena;
 	*link = grant.link[0];
 	grant.map = NULL;
+	grant.shm = NULL;
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
 	return 0;

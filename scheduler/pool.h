@@ -16,7 +16,9 @@ struct tenant {
 	enum tenant_state state;
 	struct client *client; /* NULL when it has gone */
 	char *work;	       /* its own scratch directory */
+	uint64_t spawn;	       /* what the zygote was asked for and has not answered; 0 */
 	const struct arax_stats *stats;
+	const struct arax_shm *shm; /* what the client counts itself; the first page only */
 	uint64_t attached_ns;
 	pid_t pid, client_pid; /* stay known after the process has ended */
 	uid_t uid;
@@ -54,6 +56,9 @@ void pool_release(struct tenant *tenant);
 struct pool_count pool_count(const struct pool *pool);
 unsigned pool_count_user(const struct pool *pool, uid_t uid);
 const struct tenant *pool_tenants(const struct pool *pool);
+
+/** pool_zygote() - its pid, 0 when it does not run. */
+pid_t pool_zygote(const struct pool *pool);
 
 /** pool_error() - why tenants do not start; "" when they do. */
 const char *pool_error(const struct pool *pool);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Status as JSON. Statistics come from a page that the tenant writes and that a hostile kernel can
- * therefore write as well: every count is bounded, every name made printable, and nothing is
- * decided by them.
+ * Status as JSON. Statistics come from a page that the tenant writes, and what the client executes
+ * itself from one that the client writes; hostile ones write what they like: every count is
+ * bounded, every name made printable, and nothing is decided by them.
  */
 #include "scheduler/status.h"
 
 #include "scheduler/araxd_build.h"
 #include "scheduler/pool.h"
+#include "transport/shm.h"
 #include "transport/wake.h"
 
 #include <ctype.h>
@@ -91,17 +92,20 @@ static void printable(char *to, const char *from, size_t size)
 	to[i] = '\0';
 }
 
-static void snapshot_take(struct snapshot *to, const struct arax_stats *stats)
+static void snapshot_take(struct snapshot *to, const struct tenant *tenant)
 {
+	const struct arax_stats *stats = tenant->stats;
+	const struct arax_shm *shm = tenant->shm;
+
 	memset(to, 0, sizeof(*to));
-	if (!stats)
+	if (!stats || !shm)
 		return;
 	unsigned ndevices = atomic_load_explicit(&stats->ndevices, memory_order_acquire);
 	unsigned nkernels = atomic_load_explicit(&stats->nkernels, memory_order_acquire);
 
-	to->commands = bounded(&stats->commands);
+	to->commands = sum(bounded(&stats->commands), bounded(&shm->client_commands));
 	to->kernels = bounded(&stats->kernels);
-	to->bytes = bounded(&stats->bytes);
+	to->bytes = sum(bounded(&stats->bytes), bounded(&shm->client_bytes));
 	to->errors = bounded(&stats->errors);
 	to->programs = bounded(&stats->programs);
 	to->ndevices = ndevices < ARAX_STATS_DEVICES ? ndevices : ARAX_STATS_DEVICES;
@@ -153,7 +157,7 @@ void history_add(struct history *history, const struct tenant *tenant)
 	record->duration_ns = record->ended_ns - tenant->attached_ns;
 	printable(record->program, tenant->program, sizeof(record->program));
 	printable(record->policy, tenant->policy, sizeof(record->policy));
-	snapshot_take(&record->stats, tenant->stats);
+	snapshot_take(&record->stats, tenant);
 
 	history->commands = sum(history->commands, stats->commands);
 	history->launches = sum(history->launches, stats->kernels);
@@ -241,7 +245,7 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 		now.duration_ns = arax_now_ns() - t->attached_ns;
 		printable(now.program, t->program, sizeof(now.program));
 		printable(now.policy, t->policy, sizeof(now.policy));
-		snapshot_take(&now.stats, t->stats);
+		snapshot_take(&now.stats, t);
 		json_array_append_new(clients, status_client(&now));
 	}
 	return clients;
@@ -283,9 +287,10 @@ static json_t *status_pool(const struct araxd *daemon)
 {
 	struct pool_count count = pool_count(daemon->pool);
 
-	return json_pack("{s:i, s:i, s:i, s:i, s:s}", "configured", (int)daemon->config.pool,
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:s}", "configured", (int)daemon->config.pool,
 			 "starting", (int)count.starting, "ready", (int)count.ready, "attached",
-			 (int)count.attached, "error", pool_error(daemon->pool));
+			 (int)count.attached, "zygote", (int)pool_zygote(daemon->pool), "error",
+			 pool_error(daemon->pool));
 }
 
 static json_t *status_compiler(const struct araxd *daemon)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * arax-tenant: the process that executes one client's commands. araxd starts it ahead of time, with
- * descriptor 3 as its control socket; it loads PoCL, reports READY with the description of the
- * virtual device, and waits. START brings a client: the arena, the link to it and a page for
- * statistics. The client settles the arena's address over the link (MAP); from then on everything
- * goes through the rings in the arena.
+ * arax-tenant: the process that executes one client's commands. It is made ahead of time, forked
+ * from a zygote (tenant_zygote.c) or started by itself, with descriptor 3 as its control socket; it
+ * starts PoCL, reports READY with the description of the virtual device, and waits. START brings a
+ * client: the arena, the link to it and a page for statistics. The client settles the arena's
+ * address over the link (MAP); from then on everything goes through the rings in the arena.
  *
  * The process ends when its client has gone or has broken the protocol, never for another reason.
  */
@@ -20,6 +20,7 @@
 #include "scheduler/dispatch.h"
 #include "scheduler/tenant_setup.h"
 #include "scheduler/tenant_watch.h"
+#include "scheduler/tenant_zygote.h"
 #include "transport/control.h"
 #include "transport/protocol.h"
 #include "transport/shm.h"
@@ -49,12 +50,22 @@ static _Noreturn void fail(const char *what, int err)
 	tenant_leave(1);
 }
 
-static void set_up(struct tenant *t)
+/* What every tenant would do alike, and the zygote does for all of them. */
+static void load(struct tenant *t)
 {
+	const char *error;
 	int rc = tenant_restrict();
 	if (rc)
 		fail("restrictions", rc);
-	rc = tenant_environment();
+	if (arax_opencl_load(LIBRARY, &t->opencl, &error)) {
+		tenant_log("%s: %s", LIBRARY, error);
+		tenant_leave(1);
+	}
+}
+
+static void set_up(struct tenant *t)
+{
+	int rc = tenant_environment();
 	if (rc)
 		fail("cache directory", rc);
 	t->stdout_fd = tenant_stdout();
@@ -62,10 +73,10 @@ static void set_up(struct tenant *t)
 		fail("stdout", t->stdout_fd);
 }
 
-static void open_devices(struct tenant *t)
+static void start_devices(struct tenant *t)
 {
 	const char *error;
-	int n = arax_opencl_open(LIBRARY, device_names, t->devices, NDEVICES, &t->opencl, &error);
+	int n = arax_opencl_start(t->opencl, device_names, t->devices, NDEVICES, &error);
 	if (n < 0) {
 		tenant_log("%s: %s", LIBRARY, error);
 		tenant_leave(1);
@@ -250,11 +261,14 @@ static _Noreturn void serve(struct tenant *t)
 	tenant_leave(1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct tenant tenant;
+	load(&tenant);
+	if (argc == 2 && !strcmp(argv[1], "--zygote"))
+		tenant_zygote(CONTROL_FD, argv[1]);
 	set_up(&tenant);
-	open_devices(&tenant);
+	start_devices(&tenant);
 	warm_up(&tenant);
 	send_ready(&tenant);
 	int rc = wait_start(&tenant);

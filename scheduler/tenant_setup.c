@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -31,9 +32,22 @@ int tenant_restrict(void)
 	return setrlimit(RLIMIT_CORE, &none) ? -errno : 0;
 }
 
+/* The lock says that the directory is in use for as long as this process lives: tenants outlive
+ * their araxd, and the next one sweeps what nobody holds. */
+static int hold(const char *work)
+{
+	int fd = open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return flock(fd, LOCK_SH | LOCK_NB) ? -errno : 0;
+}
+
 int tenant_environment(void)
 {
 	const char *work = getenv("ARAX_WORK_DIR");
+	int rc = work && work[0] ? hold(work) : 0;
+	if (rc)
+		return rc;
 	char path[PATH_MAX];
 	int n = snprintf(path, sizeof(path), "%s/tenant-XXXXXX", work && work[0] ? work : "/tmp");
 	if (n < 0 || (size_t)n >= sizeof(path))

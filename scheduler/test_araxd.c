@@ -11,6 +11,7 @@
 #include "transport/socket.h"
 #include "transport/wake.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -31,7 +32,7 @@
 #define RUNNING_MAX 8
 
 static char directory[] = "/tmp/arax-test-araxd-XXXXXX";
-static char socket_path[128], work_path[160];
+static char socket_path[128];
 static const char *araxd_path;
 static pid_t running[RUNNING_MAX];
 
@@ -253,6 +254,8 @@ static void test_attach(int other)
 	check_echo(fds[1]);
 	CHECK(json_has(other, ARAX_CONTROL_STATUS, "\"program\": \"the test\""));
 	CHECK(json_has(other, ARAX_CONTROL_STATUS, "fake_kernel"));
+	/* The tenant's commands and the client's own. */
+	CHECK(json_has(other, ARAX_CONTROL_STATUS, "\"commands\": 1237"));
 	pid_t tenant = reply.tenant_pid;
 	struct arax_control_attach again;
 	int none[ARAX_FDS_MAX];
@@ -266,6 +269,119 @@ static void test_attach(int other)
 	close(fds[1]);
 	CHECK_SOON(!json_has(other, ARAX_CONTROL_STATUS, "\"clients\": [\n"));
 	CHECK(json_has(other, ARAX_CONTROL_STATUS, "fake_kernel"));
+}
+
+/* The number behind a name in the status. */
+static long json_number(int fd, const char *name)
+{
+	int fds[ARAX_FDS_MAX];
+	const void *data;
+	size_t size;
+
+	CHECK(ask_plain(fd, ARAX_CONTROL_STATUS, -1, fds) == 0 && fds[0] >= 0);
+	CHECK(arax_memfd_map(fds[0], 1 << 24, &data, &size) == 0);
+	char *text = strndup(data, size), *at = strstr(text, name);
+	munmap((void *)(uintptr_t)data, size);
+	close(fds[0]);
+	CHECK(at);
+	long number = strtol(at + strlen(name), NULL, 10);
+	free(text);
+	return number;
+}
+
+static long zygote_of(int fd)
+{
+	return json_number(fd, "\"zygote\": ");
+}
+
+/* The state of a process as /proc has it, 0 when it is gone. */
+static char process_stat(pid_t pid, pid_t *parent)
+{
+	char path[32], state = 0;
+	int ppid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *file = fopen(path, "r");
+	if (file && fscanf(file, "%*d (%*[^)]) %c %d", &state, &ppid) != 2)
+		state = 0;
+	if (file)
+		fclose(file);
+	*parent = ppid;
+	return state;
+}
+
+static int zombies(pid_t of)
+{
+	int count = 0;
+	DIR *processes = opendir("/proc");
+
+	CHECK(processes);
+	for (const struct dirent *e; (e = readdir(processes));) {
+		pid_t parent, pid = (pid_t)atoi(e->d_name);
+
+		count += pid > 0 && process_stat(pid, &parent) == 'Z' && parent == of;
+	}
+	closedir(processes);
+	return count;
+}
+
+static pid_t attached(int *fd)
+{
+	struct arax_control_attach reply;
+	int fds[ARAX_FDS_MAX];
+
+	*fd = client();
+	/* Tenants of clients that have just left still count. */
+	CHECK_SOON(attach(*fd, "", "", &reply, fds) == 0);
+	check_echo(fds[1]);
+	close(fds[0]);
+	close(fds[1]);
+	return reply.tenant_pid;
+}
+
+/* Tenants of one zygote are the daemon's children, and the zygote's death is not theirs. */
+static void test_zygote(int other, pid_t daemon)
+{
+	int clients[3];
+	pid_t tenants[3], parent;
+	long first = zygote_of(other);
+
+	for (int i = 0; i < 2; i++) {
+		tenants[i] = attached(&clients[i]);
+		CHECK(process_stat(tenants[i], &parent) && parent == daemon);
+	}
+	CHECK(first > 0 && tenants[0] != tenants[1]);
+	CHECK(kill((pid_t)first, SIGKILL) == 0);
+	CHECK_SOON(zygote_of(other) != first && zygote_of(other) > 0);
+	CHECK(alive(tenants[0]) && alive(tenants[1]));
+	/* More than were ready, so at least one is of the new zygote. */
+	for (int i = 0; i < 2; i++) {
+		tenants[2] = attached(&clients[2]);
+		close(clients[2]);
+		CHECK_SOON(!alive(tenants[2]));
+	}
+	CHECK(kill(tenants[0], SIGKILL) == 0);
+	CHECK_SOON(!alive(tenants[0]));
+	close(clients[0]);
+	close(clients[1]);
+	CHECK_SOON(!alive(tenants[1]));
+	CHECK_SOON(zombies(daemon) == 0);
+}
+
+/* Tenants that have ended when the zygote's answer comes are failures, and no zombies. */
+static void test_stillborn(int other, pid_t daemon)
+{
+	char path[192];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/stillborn", directory);
+	close(open(path, O_WRONLY | O_CREAT, 0600));
+	attached(&fd); /* one that was ready; its place cannot be filled */
+	CHECK_SOON(json_has(other, ARAX_CONTROL_STATUS, "arax-tenant exited with 3"));
+	CHECK(unlink(path) == 0);
+	close(fd);
+	CHECK_SOON(json_number(other, "\"ready\": ") == json_number(other, "\"configured\": "));
+	CHECK_SOON(zombies(daemon) == 0);
 }
 
 /* The client's process dies while somebody else still holds its connection. */
@@ -373,7 +489,7 @@ static long compiled(void)
 	char path[192];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/compiled", work_path);
+	snprintf(path, sizeof(path), "%s/compiled", directory);
 	return stat(path, &st) < 0 ? 0 : (long)st.st_size;
 }
 
@@ -397,7 +513,7 @@ static void test_build(int fd)
 	CHECK_SOON(compiled() == 7);
 	close(others[0]); /* one loses interest */
 	CHECK(json_has(fd, ARAX_CONTROL_STATUS, "\"compiling\": 1"));
-	snprintf(go, sizeof(go), "%s/go", work_path);
+	snprintf(go, sizeof(go), "%s/go", directory);
 	close(open(go, O_WRONLY | O_CREAT, 0600));
 	CHECK(build_take(others[1]) == 0 && build_take(others[2]) == 0 && compiled() == 7);
 	close(others[1]);
@@ -559,7 +675,6 @@ static void prepare(const char *fake)
 	CHECK(mkdtemp(directory));
 	atexit(finish);
 	snprintf(socket_path, sizeof(socket_path), "%s/sock", directory);
-	snprintf(work_path, sizeof(work_path), "%s.work", socket_path);
 	snprintf(path, sizeof(path), "%s/arax-tenant", directory);
 	CHECK(symlink(fake, path) == 0);
 	snprintf(path, sizeof(path), "%s/arax-compile", directory);
@@ -593,6 +708,8 @@ int main(int argc, char **argv)
 	test_bad_messages(fd);
 	test_slow_client(fd);
 	test_quota();
+	test_zygote(fd, daemon);
+	test_stillborn(fd, daemon);
 	stop(fd, daemon);
 	test_race();
 	test_idle_exit();

@@ -37,7 +37,7 @@ static const char source[] =
     "kernel void spin(global volatile int *a, int n) { while (n && a[0] != 77) ; }\n"
     "kernel void hello(int n) { printf(\"hello %d\\n\", n); }\n";
 
-static const char *tenant_path;
+static const char *tenant_path, *tenant_option;
 static void *result;
 static size_t result_size;
 
@@ -86,7 +86,7 @@ static void spawn(int fd)
 			fcntl(3, F_SETFD, 0);
 		else if (dup2(fd, 3) < 0)
 			_exit(120);
-		execl(tenant_path, "arax-tenant", (char *)NULL);
+		execl(tenant_path, "arax-tenant", tenant_option, (char *)NULL);
 		_exit(121);
 	}
 	started = s.pid;
@@ -738,6 +738,59 @@ static void test_unused(void)
 	CHECK(wait_exit() == 0);
 }
 
+/* Return: the number of a tenant of the zygote, control is the socket to it. */
+static pid_t zygote_spawn(int zygote, int *control)
+{
+	struct arax_control_spawn ask = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_SPAWN, .major = 1},
+	};
+	int pair[2], fds[ARAX_FDS_MAX];
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	snprintf(ask.work, sizeof(ask.work), "%s", getenv("POCL_CACHE_DIR"));
+	CHECK(!arax_socket_send(zygote, &ask, sizeof(ask), &pair[1], 1));
+	close(pair[1]);
+	CHECK(arax_socket_recv(zygote, &ask, sizeof(ask), fds, 60000) == sizeof(ask));
+	CHECK(ask.head.type == (ARAX_CONTROL_SPAWN | ARAX_CONTROL_REPLY) && !ask.head.error);
+	*control = pair[0];
+	return ask.pid;
+}
+
+/* Tenants of a zygote are children of ours, each in a session of its own, and outlive it. */
+static void test_zygote(void)
+{
+	int pair[2], control[2];
+	pid_t tenants[2], zygote;
+	memset(&s, 0, sizeof(s));
+	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	tenant_option = "--zygote";
+	spawn(pair[1]);
+	close(pair[1]);
+	tenant_option = NULL;
+	zygote = s.pid;
+	for (int i = 0; i < 2; i++) {
+		tenants[i] = zygote_spawn(pair[0], &control[i]);
+		s.control = control[i];
+		uint64_t start = arax_now_ns();
+		check_ready();
+		printf("READY %.1f ms after its fork\n", (double)(arax_now_ns() - start) / 1e6);
+		CHECK(getsid(tenants[i]) == tenants[i]);
+	}
+	CHECK(tenants[0] != tenants[1]);
+	close(pair[0]);
+	CHECK(wait_exit() == 0);
+	/* One serves although its zygote has gone; the other leaves unused. */
+	s.pid = started = tenants[0];
+	s.control = control[0];
+	send_start("", "adaptive");
+	settle_address();
+	end(0);
+	s.pid = started = tenants[1];
+	close(control[1]);
+	CHECK(wait_exit() == 0);
+	CHECK(zygote != tenants[0] && waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
+}
+
 int main(int argc, char **argv)
 {
 	CHECK(argc == 2);
@@ -749,6 +802,7 @@ int main(int argc, char **argv)
 	test_pocl_environment();
 	result = test_pocl_compile(source, &result_size);
 	test_unused();
+	test_zygote();
 	run_all("cpu-basic", "pinned");
 	run_all("cpu-pthread", "pinned");
 	run_all("", "round-robin");

@@ -30,8 +30,8 @@ enum arax_build_kind {
 /*
  * Request: u32 magic, u32 version, u32 kind, string options (as the application gave them, -I
  * paths made absolute), then
- *   EXECUTABLE, COMPILE: string source; u32 nfiles; nfiles x (string absolute path, string contents)
- *       [files the source may #include: the compiler lays them out below a private root and
+ *   EXECUTABLE, COMPILE: string source; u32 nfiles; nfiles x (string absolute path, string
+ * contents) [files the source may #include: the compiler lays them out below a private root and
  *       rewrites -I accordingly]; string cwd; u32 nheaders; nheaders x (string include name,
  *       string contents) [clCompileProgram's embedded headers]
  *   LINK, REBUILD: u32 ninputs; ninputs x bytes (a whole result each)
@@ -95,7 +95,7 @@ struct arax_writer {
 void arax_write_u32(struct arax_writer *w, uint32_t value);
 void arax_write_u64(struct arax_writer *w, uint64_t value);
 void arax_write_bytes(struct arax_writer *w, const void *data, size_t size); /* u64 length first */
-void arax_write_string(struct arax_writer *w, const char *string);	    /* NULL as "" */
+void arax_write_string(struct arax_writer *w, const char *string);	     /* NULL as "" */
 void arax_writer_free(struct arax_writer *w);
 
 /** arax_result_write() - the opposite of arax_result_parse(). */

@@ -11,7 +11,7 @@
 
 #define ARAX_CONTROL_MAGIC 0x41726178u
 #define ARAX_CONTROL_REPLY 0x8000u
-#define ARAX_CONTROL_MAX 1024 /* bytes of the largest message */
+#define ARAX_CONTROL_MAX 1024	    /* bytes of the largest message */
 #define ARAX_BUILD_MAX (256u << 20) /* bytes of a build request or result */
 
 enum arax_control_type {
@@ -21,11 +21,12 @@ enum arax_control_type {
 	ARAX_CONTROL_BUILD = 3,	  /* + memfd with a build request; reply: + memfd with a result */
 	ARAX_CONTROL_STATUS = 4,  /* reply: + memfd with JSON */
 	ARAX_CONTROL_DEVICES = 5, /* reply: + memfd with JSON */
-	ARAX_CONTROL_STOP = 6,	  /* same user or root only; araxd leaves when its clients have left */
+	ARAX_CONTROL_STOP = 6, /* same user or root only; araxd leaves when its clients have left */
 	/* araxd -> child and back, over the child's descriptor 3 */
 	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info */
 	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd */
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
+	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
 };
@@ -49,9 +50,9 @@ struct arax_control_hello {
 
 struct arax_control_attach {
 	struct arax_control_head head;
-	char devices[128]; /* ARAX_DEVICES, comma list, narrows; empty: all that are allowed */
-	char policy[32];   /* ARAX_POLICY or empty */
-	char program[64];  /* the client's name, for status */
+	char devices[128];   /* ARAX_DEVICES, comma list, narrows; empty: all that are allowed */
+	char policy[32];     /* ARAX_POLICY or empty */
+	char program[64];    /* the client's name, for status */
 	uint64_t arena_size; /* reply: bytes */
 	int32_t tenant_pid;  /* reply */
 	uint32_t pad;
@@ -67,6 +68,13 @@ struct arax_control_start {
 struct arax_control_map {
 	struct arax_control_head head;
 	uint64_t base;
+};
+
+struct arax_control_spawn {
+	struct arax_control_head head;
+	int32_t pid; /* reply: of the tenant, a child of araxd by now */
+	uint32_t pad;
+	char work[512]; /* the tenant's ARAX_WORK_DIR */
 };
 
 /* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, READY, COMPILE. */
@@ -95,7 +103,8 @@ struct arax_device_info {
 	uint64_t max_work_item_sizes[3], max_group_size, preferred_multiple;
 	uint64_t global_mem_size, max_alloc_size, global_cache_size, local_mem_size;
 	uint32_t global_cache_type, global_cacheline, local_mem_type, pad0;
-	uint64_t max_constant_buffer, max_parameter_size, max_global_variable, preferred_global_variable;
+	uint64_t max_constant_buffer, max_parameter_size, max_global_variable,
+	    preferred_global_variable;
 	uint32_t max_constant_args, max_samplers;
 	uint32_t images, max_read_images, max_write_images, max_read_write_images;
 	uint64_t image2d_width, image2d_height, image3d_width, image3d_height, image3d_depth;
@@ -109,8 +118,9 @@ struct arax_device_info {
 	uint64_t svm, queue_properties, exec_capabilities, atomic_memory, atomic_fence;
 	uint64_t printf_buffer;
 	uint32_t error_correction, nonuniform_groups, group_collective;
-	char extensions[1024];	/* of the device, space separated, only those that work through Arax */
-	char c_features[1024];	/* __opencl_c_*, space separated */
+	char extensions[1024]; /* of the device, space separated, only those that work through Arax
+				*/
+	char c_features[1024]; /* __opencl_c_*, space separated */
 	uint32_t nformats, pad1;
 	struct arax_image_format formats[ARAX_FORMATS_MAX];
 };

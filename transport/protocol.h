@@ -44,7 +44,8 @@ enum arax_handle_kind {
 
 /* launch.flags */
 #define ARAX_LAUNCH_PRINTF 1u	/* output goes to the range print, see struct arax_slot.result */
-#define ARAX_LAUNCH_INDIRECT 2u /* may reach memory through pointers (SVM): nothing is concurrent */
+#define ARAX_LAUNCH_INDIRECT 2u /* may reach memory through pointers (SVM): nothing is concurrent \
+				 */
 #define ARAX_LAUNCH_FLAGS 3u
 
 struct arax_record {
@@ -61,20 +62,20 @@ enum arax_op {
 #define OP(number, NAME, name, tail) ARAX_OP_##NAME = number,
 	ARAX_OPS(OP)
 #undef OP
-	ARAX_OP_COUNT
+	    ARAX_OP_COUNT
 };
 
 #define ARAX_STRUCT_U32(name, min, max) uint32_t name;
 #define ARAX_STRUCT_U64(name, max) uint64_t name;
 #define ARAX_STRUCT_OBJ(name, KIND) uint32_t name;
-#define ARAX_STRUCT_RANGE(name)                                                                    \
-	uint64_t name##_off;                                                                       \
+#define ARAX_STRUCT_RANGE(name) \
+	uint64_t name##_off;    \
 	uint64_t name##_len;
-#define OP(number, NAME, name, tail)                                                               \
-	struct arax_op_##name {                                                                    \
-		struct arax_record head;                                                           \
-		ARAX_FIELDS_##NAME(ARAX_STRUCT_U32, ARAX_STRUCT_U64, ARAX_STRUCT_OBJ,              \
-				   ARAX_STRUCT_OBJ, ARAX_STRUCT_RANGE)                             \
+#define OP(number, NAME, name, tail)                                                  \
+	struct arax_op_##name {                                                       \
+		struct arax_record head;                                              \
+		ARAX_FIELDS_##NAME(ARAX_STRUCT_U32, ARAX_STRUCT_U64, ARAX_STRUCT_OBJ, \
+				   ARAX_STRUCT_OBJ, ARAX_STRUCT_RANGE)                \
 	} __attribute__((aligned(8)));
 ARAX_OPS(OP)
 #undef OP

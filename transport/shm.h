@@ -15,11 +15,11 @@
 
 #define ARAX_SHM_MAGIC 0x31786172u /* "arx1" */
 
-#define ARAX_SLOTS 8192u		  /* commands in flight */
-#define ARAX_SQ_BYTES (1u << 20)	  /* submission ring: records of bytes */
+#define ARAX_SLOTS 8192u		 /* commands in flight */
+#define ARAX_SQ_BYTES (1u << 20)	 /* submission ring: records of bytes */
 #define ARAX_HQ_ENTRIES (2 * ARAX_SLOTS) /* host ring: what the client has completed */
 #define ARAX_CQ_ENTRIES (4 * ARAX_SLOTS) /* completion ring */
-#define ARAX_ROOM (ARAX_SLOTS / 8)	  /* so many completions ring client_room, as does rest */
+#define ARAX_ROOM (ARAX_SLOTS / 8)	 /* so many completions ring client_room, as does rest */
 
 /* Where a sleeping side can be woken. seq is the futex word; sleeping is set by the side that is
  * about to sleep and read by the side that might have to wake it. */
@@ -46,10 +46,10 @@ enum arax_cq_kind {
 	ARAX_CQ_COMPLETE = 1,	/* the slot is final and may be used again */
 	ARAX_CQ_HOST_READY = 2, /* it is the client's turn to execute the command of this slot */
 };
-/* Host ring: the same packing; the kind is 0 for success and 1 for failure (the slot itself may be in
- * use again by the time the tenant looks). */
+/* Host ring: the same packing; the kind is 0 for success and 1 for failure (the slot itself may be
+ * in use again by the time the tenant looks). */
 #define ARAX_ENTRY(kind, slot) (((uint32_t)(kind) << 24) | (slot))
-#define ARAX_ENTRY_SLOT(entry) ((entry) & 0xFFFFFFu)
+#define ARAX_ENTRY_SLOT(entry) ((entry)&0xFFFFFFu)
 #define ARAX_ENTRY_KIND(entry) ((entry) >> 24)
 
 struct arax_ring_index {
@@ -65,9 +65,12 @@ struct arax_shm {
 	uint64_t arena_size; /* bytes, control area included; informative, each side has its own */
 	char pad[48];
 	struct arax_wake tenant_wake; /* the tenant sleeps here */
-	struct arax_wake client_wake; /* the client's threads sleep here until something completes */
-	struct arax_wake client_room; /* and here until much has: for room in the rings, for slots */
-	_Atomic uint32_t tenant_idle; /* 1: nothing runs, all that is in flight waits for the client */
+	struct arax_wake
+	    client_wake; /* the client's threads sleep here until something completes */
+	struct arax_wake
+	    client_room; /* and here until much has: for room in the rings, for slots */
+	_Atomic uint32_t
+	    tenant_idle; /* 1: nothing runs, all that is in flight waits for the client */
 	char pad1[60];
 	/* What the client has done itself, for the tenant's statistics; a hint. */
 	_Atomic uint64_t client_commands, client_bytes;

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The zygote of the tenants, see tenant_zygote.h. Nothing of a client is ever in it, and PoCL has
+ * not been called yet, so there is only this thread and what is forked is whole.
+ *
+ * A price: its tenants share its address space layout (and the stack protector's value), which
+ * tenants started by exec do not. Who learns addresses in one tenant knows them in others of the
+ * same zygote.
+ */
+#include "scheduler/tenant_zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "scheduler/tenant_setup.h"
+#include "transport/control.h"
+#include "transport/socket.h"
+
+/* In the new process: a session of its own and nothing of the zygote's but standard streams. */
+static void become_tenant(int control, int socket, char *argument, const char *work)
+{
+	memset(argument, 0, strlen(argument));
+	prctl(PR_SET_NAME, "arax-tenant");
+	if (setsid() < 0 || dup2(socket, control) < 0 ||
+	    close_range((unsigned)control + 1, ~0u, 0) || setenv("ARAX_WORK_DIR", work, 1)) {
+		tenant_log("a tenant's start: %s", strerror(errno));
+		_exit(1);
+	}
+}
+
+/* Twice, so that the tenant's parent ends at once and it becomes the child of araxd, which is a
+ * subreaper. Return: 0 in the tenant; its pid, or -errno in pid. */
+static bool fork_tenant(int32_t *pid)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC)) {
+		*pid = -errno;
+		return false;
+	}
+	pid_t middle = fork();
+	if (middle == 0) {
+		*pid = (int32_t)fork();
+		if (*pid == 0)
+			return true;
+		if (*pid < 0)
+			*pid = -errno;
+		_exit(write(ends[1], pid, sizeof(*pid)) != sizeof(*pid));
+	}
+	*pid = middle < 0 ? -errno : -EIO;
+	/* With the middle's end, not before, the tenant is araxd's. */
+	while (middle > 0 && waitpid(middle, NULL, 0) < 0 && errno == EINTR)
+		;
+	close(ends[1]);
+	if (middle > 0 && read(ends[0], pid, sizeof(*pid)) != sizeof(*pid))
+		*pid = -EIO;
+	close(ends[0]);
+	return false;
+}
+
+/* Return: true in the tenant, false in the zygote. */
+static bool serve_spawn(int control, char *argument, struct arax_control_spawn *spawn, int socket)
+{
+	int32_t pid;
+	spawn->work[sizeof(spawn->work) - 1] = 0;
+	if (fork_tenant(&pid)) {
+		become_tenant(control, socket, argument, spawn->work);
+		return true;
+	}
+	close(socket);
+	spawn->head.type |= ARAX_CONTROL_REPLY;
+	spawn->head.error = pid < 0 ? -pid : 0;
+	spawn->pid = pid < 0 ? 0 : pid;
+	int rc = arax_socket_send(control, spawn, sizeof(*spawn), NULL, 0);
+	if (rc) {
+		tenant_log("the zygote's reply: %s", strerror(-rc));
+		_exit(1);
+	}
+	return false;
+}
+
+void tenant_zygote(int control, char *argument)
+{
+	struct arax_control_spawn spawn;
+	int fds[ARAX_FDS_MAX];
+	prctl(PR_SET_NAME, "arax-zygote");
+	for (;;) {
+		ssize_t n = arax_socket_recv(control, &spawn, sizeof(spawn), fds, -1);
+		if (n == 0)
+			_exit(0); /* araxd has gone */
+		if (n != sizeof(spawn) || spawn.head.magic != ARAX_CONTROL_MAGIC ||
+		    spawn.head.type != ARAX_CONTROL_SPAWN || fds[0] < 0 || fds[1] >= 0) {
+			tenant_log("not a SPAWN: %s", strerror(n < 0 ? (int)-n : EPROTO));
+			_exit(1);
+		}
+		if (serve_spawn(control, argument, &spawn, fds[0]))
+			return;
+	}
+}
