@@ -42,10 +42,10 @@ enum arax_handle_kind {
 #define ARAX_RECORD_FAILED_WAIT 1u /* an event of the wait list has failed already */
 #define ARAX_RECORD_FLAGS 1u
 
-/* launch.flags */
-#define ARAX_LAUNCH_PRINTF 1u	/* output goes to the range print, see struct arax_slot.result */
-#define ARAX_LAUNCH_INDIRECT 2u /* may reach memory through pointers (SVM): nothing is concurrent \
-				 */
+/* launch.flags: PRINTF: output goes to the range print, see struct arax_slot.result. INDIRECT: may
+ * reach memory through pointers (SVM), so nothing is concurrent. */
+#define ARAX_LAUNCH_PRINTF 1u
+#define ARAX_LAUNCH_INDIRECT 2u
 #define ARAX_LAUNCH_FLAGS 3u
 
 struct arax_record {
