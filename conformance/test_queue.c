@@ -296,9 +296,9 @@ static void test_set_property(void)
 
 	CHECK_CL(clSetCommandQueueProperty(cl.q, CL_QUEUE_PROFILING_ENABLE, CL_TRUE, &old));
 	CHECK_EQ(old, 0);
-	CHECK_EQ(INFO(cl_command_queue_properties, clGetCommandQueueInfo, cl.q,
-		      CL_QUEUE_PROPERTIES),
-		 CL_QUEUE_PROFILING_ENABLE);
+	CHECK_EQ(
+	    INFO(cl_command_queue_properties, clGetCommandQueueInfo, cl.q, CL_QUEUE_PROPERTIES),
+	    CL_QUEUE_PROFILING_ENABLE);
 	CHECK_CL(clSetCommandQueueProperty(cl.q, CL_QUEUE_PROFILING_ENABLE, CL_FALSE, NULL));
 	CHECK_ERR(clSetCommandQueueProperty(cl.q, 1 << 20, CL_TRUE, NULL), CL_INVALID_VALUE);
 	CHECK_ERR(clSetCommandQueueProperty(NULL, 0, CL_TRUE, NULL), CL_INVALID_COMMAND_QUEUE);

@@ -47,8 +47,19 @@ static unsigned char *binary_for(const struct arax_result *result, const struct 
 	return binary;
 }
 
+/* PoCL keeps how to treat denormals with the build, not with the binary. */
+static const char *options_for(uint32_t flags)
+{
+	bool denorms = flags & ARAX_RESULT_DENORMS_ZERO;
+
+	if (flags & ARAX_RESULT_FAST_RELAXED)
+		return denorms ? "-cl-denorms-are-zero -cl-fast-relaxed-math"
+			       : "-cl-fast-relaxed-math";
+	return denorms ? "-cl-denorms-are-zero" : "";
+}
+
 static cl_int build(const struct opencl_device *device, const unsigned char *binary, size_t size,
-		    cl_program *program)
+		    const char *options, cl_program *program)
 {
 	const cl_icd_dispatch *cl = device->opencl->cl;
 	cl_int err, status = 0;
@@ -59,7 +70,7 @@ static cl_int build(const struct opencl_device *device, const unsigned char *bin
 			cl->clReleaseProgram(*program);
 		return err ? err : status;
 	}
-	err = cl->clBuildProgram(*program, 1, &device->id, "", NULL, NULL);
+	err = cl->clBuildProgram(*program, 1, &device->id, options, NULL, NULL);
 	if (err)
 		cl->clReleaseProgram(*program);
 	return err;
@@ -75,7 +86,8 @@ int opencl_program_load(struct arax_device *dev, const struct arax_result *resul
 	unsigned char *binary = binary_for(result, target);
 	int err = CL_OUT_OF_HOST_MEMORY;
 	if (program && binary)
-		err = build(opencl_device(dev), binary, result->binary_size, &program->program);
+		err = build(opencl_device(dev), binary, result->binary_size,
+			    options_for(result->flags), &program->program);
 	free(binary);
 	if (err) {
 		free(program);

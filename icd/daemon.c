@@ -214,7 +214,7 @@ static int start_daemon(const char *socket_path)
 		return -ENOENT;
 	}
 	int err = spawn_daemon(program, socket_path);
-	if (err)
+	if (err && err != -ECHILD) /* then it has said why itself */
 		arax_log("%s could not be started: %s", program, strerror(-err));
 	return err;
 }
@@ -226,19 +226,27 @@ static int connect_or_start(void)
 	int fd = -ENOENT;
 
 	if (named) {
-		if ((size_t)snprintf(path, sizeof(path), "%s", named) >= sizeof(path))
+		if ((size_t)snprintf(path, sizeof(path), "%s", named) >= sizeof(path)) {
+			arax_log("ARAX_SOCKET is too long for a socket's path");
 			return -ENAMETOOLONG;
+		}
 	} else {
 		fd = connect_checked(SYSTEM_SOCKET);
 		if (fd >= 0)
 			return fd;
 		int err = user_socket(path, sizeof(path));
-		if (err)
+		if (err) {
+			arax_log("XDG_RUNTIME_DIR is too long for a socket's path");
 			return err;
+		}
 	}
 	fd = connect_checked(path);
-	if (fd != -ENOENT && fd != -ECONNREFUSED)
+	if (fd >= 0)
 		return fd;
+	if (fd != -ENOENT && fd != -ECONNREFUSED) {
+		arax_log("%s: %s", path, strerror(-fd));
+		return fd;
+	}
 	int err = start_daemon(path);
 	if (err)
 		return err;

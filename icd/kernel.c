@@ -611,6 +611,8 @@ cl_int arax_clGetKernelArgInfo(cl_kernel kernel, cl_uint arg_index, cl_kernel_ar
 		return CL_INVALID_KERNEL;
 	if (arg_index >= kernel->info->nargs)
 		return CL_INVALID_ARG_INDEX;
+	if (!(kernel->result->flags & ARAX_RESULT_ARG_INFO))
+		return CL_KERNEL_ARG_INFO_NOT_AVAILABLE;
 	info = &kernel->info->args[arg_index];
 	switch (param_name) {
 	case CL_KERNEL_ARG_ADDRESS_QUALIFIER:

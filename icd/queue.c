@@ -201,8 +201,12 @@ static cl_int finish_queue(cl_command_queue queue)
 {
 	struct finish f = {queue, atomic_load(&queue->submitted)};
 
-	return connection_wait(queue->context->conn, finished, &f, true) ? CL_SUCCESS
-									 : CL_OUT_OF_RESOURCES;
+	struct connection *conn = queue->context->conn;
+
+	/* the tenant's death ends all commands too, but that is no success */
+	if (!connection_wait(conn, finished, &f, true) || !connection_alive(conn))
+		return CL_OUT_OF_RESOURCES;
+	return CL_SUCCESS;
 }
 
 cl_int arax_clFinish(cl_command_queue queue)

@@ -431,6 +431,7 @@ int main(int argc, char **argv)
 	fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
 	umask(077);
 	prctl(PR_SET_NAME, "arax-compile");
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* without araxd nobody asks; it is single-threaded */
 	error = zygote_prepare(&zygote);
 	if (!error)
 		error = zygote_ready();

@@ -72,11 +72,37 @@ static int build_refuse(struct build *build, cl_int error, const char *what, con
 }
 
 /* Checks the options. Return: 0 to go on, 1 when the result is already there, -errno. */
+static bool has_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = text; (at = strstr(at, word)) != NULL; at += length) {
+		if ((at == text || at[-1] == ' ') && (!at[length] || at[length] == ' '))
+			return true;
+	}
+	return false;
+}
+
+/* What of the application's options others must know. */
+static uint32_t flags_of(const char *options)
+{
+	uint32_t flags = 0;
+
+	if (has_word(options, "-cl-kernel-arg-info"))
+		flags |= ARAX_RESULT_ARG_INFO;
+	if (has_word(options, "-cl-denorms-are-zero"))
+		flags |= ARAX_RESULT_DENORMS_ZERO;
+	if (has_word(options, "-cl-fast-relaxed-math"))
+		flags |= ARAX_RESULT_FAST_RELAXED;
+	return flags;
+}
+
 static int build_options(struct build *build, const char *prefix)
 {
 	char *refused;
 	int error = options_check(build->kind, build->options, prefix, &build->passed, &refused);
 
+	build->result.flags |= flags_of(build->options);
 	if (error != -EINVAL)
 		return error;
 	error = build_refuse(build, build_option_error_of(build->kind),
@@ -243,6 +269,21 @@ static int build_binary(struct build *build)
 	return error < 0 ? error : 0;
 }
 
+/* PoCL ends a failed build with a line about a device that the application does not know. */
+static void build_log_anonymous(char *log)
+{
+	static const char before[] = "Device ", after[] = " failed to build the program",
+			  by[] = "Arax";
+	char *name = strstr(log, before), *end = name ? strstr(name, after) : NULL;
+
+	if (!end || memchr(name, '\n', (size_t)(end - name)) ||
+	    (size_t)(end - name) < strlen(before) + strlen(by))
+		return;
+	name += strlen(before);
+	memcpy(name, by, strlen(by));
+	memmove(name + strlen(by), end, strlen(end) + 1);
+}
+
 /* The source's name in PoCL's messages is that of a temporary file. */
 static void build_log_tidy(char *log)
 {
@@ -279,6 +320,8 @@ static void build_log(struct build *build)
 						      NULL);
 	if (build->result.log)
 		build_log_tidy(build->result.log);
+	if (build->result.log)
+		build_log_anonymous(build->result.log);
 }
 
 static cl_int build_facts(struct build *build)

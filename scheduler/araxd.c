@@ -240,7 +240,8 @@ static int araxd_open(struct araxd *daemon, const struct options *options)
 	if (result == -EEXIST)
 		return result;
 	if (result) {
-		araxd_error("%s: %s", daemon->socket_path ?: "socket", strerror(-result));
+		if (daemon->socket_path) /* else its directory was the matter, and was reported */
+			araxd_error("%s: %s", daemon->socket_path, strerror(-result));
 		return result;
 	}
 	result = config_load(&daemon->config, options->config, daemon->system, error);
@@ -401,12 +402,13 @@ int main(int argc, char **argv)
 	int error = araxd_open(&daemon, &options);
 	if (error == -EEXIST)
 		return 0; /* there is one already, and it can be connected to */
-	if (!error)
+	if (!error) {
 		error = araxd_start(&daemon, &options);
-	if (!error)
-		error = loop_run(&daemon.loop);
-	if (error)
-		araxd_error("%s", strerror(-error));
+		if (!error)
+			error = loop_run(&daemon.loop);
+		if (error)
+			araxd_error("%s", strerror(-error));
+	}
 	araxd_stop(&daemon);
 	return error ? 1 : 0;
 }

@@ -90,8 +90,6 @@ static int socket_lock(struct araxd *daemon)
 		return -ENOMEM;
 	daemon->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int error = daemon->lock < 0 ? -errno : 0;
-	if (error)
-		araxd_error("%s: %s", path, strerror(-error));
 	free(path);
 	for (int i = 0; !error && i < SOCKET_RACE_STEPS; i++) {
 		if (flock(daemon->lock, LOCK_EX | LOCK_NB) == 0)

@@ -48,7 +48,13 @@ enum arax_build_kind {
  * u32 address, u32 access (CL_KERNEL_ARG_*), u64 type qualifier, u64 size [bytes of a value;
  * 0 for local memory, 8 for pointers, images and samplers]).
  */
-#define ARAX_RESULT_PRINTF 1u /* flags: a kernel may call printf */
+/* flags: PRINTF: a kernel may call printf. ARG_INFO: built with -cl-kernel-arg-info, so the
+ * application may ask for it. DENORMS_ZERO, FAST_RELAXED: built with -cl-denorms-are-zero,
+ * -cl-fast-relaxed-math; the device must be told again when it loads the binary. */
+#define ARAX_RESULT_PRINTF 1u
+#define ARAX_RESULT_ARG_INFO 2u
+#define ARAX_RESULT_DENORMS_ZERO 4u
+#define ARAX_RESULT_FAST_RELAXED 8u
 
 struct arax_arg_info {
 	char *name, *type_name;

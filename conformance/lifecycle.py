@@ -1,0 +1,468 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who dies, who goes on, and what is left: clients, tenants and araxd killed at the worst moments.
+
+lifecycle.py --helper HELPER --bin DIR [TEST...]   every test has a daemon of its own
+
+Everything started here, by this script or by Arax on its behalf, has the test's directory in its
+environment or command line: this is how it is found again, checked to be gone, and ended by its
+process id when a test fails. Conditions are polled against a deadline; nothing sleeps and hopes.
+Exit status: 0 passed, 1 failed.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+PATIENCE = 60  # for what is slow on a busy machine and has no promised time
+PROMPT = 1.0  # what the specification of Arax promises
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def poll(condition, what, seconds=PATIENCE):
+    """Waits until condition() is true: what it was, and how long that took."""
+    started = time.monotonic()
+    while True:
+        value = condition()
+        took = time.monotonic() - started
+        if value and took <= seconds:
+            return value, took
+        check(took <= seconds, f"{what}: {'only ' if value else 'not '}within {took:.2f} s, allowed {seconds} s")
+        time.sleep(0.005)
+
+
+def process_state(pid):
+    """A letter, or None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return None
+
+
+def gone(pid):
+    """Has it ended? Whether its parent also reaps it is settled()'s concern: init takes its time."""
+    return process_state(pid) in (None, "Z")
+
+
+class Client:
+    """A run of the helper; its lines arrive as they are printed."""
+
+    def __init__(self, world, *arguments, **environment):
+        self.what = " ".join(arguments)
+        self.process = subprocess.Popen([world.helper, *arguments], env=world.environment(**environment),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        self.lines = queue.Queue()
+        self.errors = ""
+        self.seen = []
+        threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_errors)]
+        for thread in threads:
+            thread.start()
+        self.threads = threads
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.strip())
+        self.lines.put(None)
+
+    def _read_errors(self):
+        self.errors = self.process.stderr.read()
+
+    def line(self, start="", seconds=PATIENCE):
+        """The next line that begins so, others skipped."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0.001, deadline - time.monotonic()))
+            except queue.Empty:
+                raise Failure(f"client {self.what}: no '{start}' within {seconds} s; it said {self.seen[-5:]}") from None
+            if line is None:
+                self.lines.put(None)
+                raise Failure(f"client {self.what}: ended ({self.process.wait()}) before '{start}'; it said {self.seen[-5:]}")
+            self.seen.append(line)
+            if line.startswith(start):
+                return line
+
+    def say(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def end(self, status=0, seconds=PATIENCE):
+        """Waits for its end, which must be this one."""
+        try:
+            got = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"client {self.what}: still there after {seconds} s; it said {self.seen[-5:]}") from None
+        for thread in self.threads:
+            thread.join(PATIENCE)
+        check(got == status, f"client {self.what}: exit status {got}, not {status}; it said {self.seen[-5:]}")
+
+    def done(self):
+        """It must say ok and end well."""
+        self.line("ok")
+        self.end()
+
+
+class World:
+    """A directory with a socket, and everything that runs because of it."""
+
+    def __init__(self, options):
+        self.directory = tempfile.mkdtemp(prefix="arax-life-")
+        self.socket = os.path.join(self.directory, "araxd.sock")
+        self.helper, self.bin = options.helper, options.bin
+        self.own = []
+
+    def environment(self, **more):
+        env = {name: value for name, value in os.environ.items()
+               if name not in ("ARAX_LOG", "ARAX_DEVICES", "ARAX_POLICY", "ARAX_DAEMON", "ARAX_PRELOAD")}
+        return {**env, "OCL_ICD_FILENAMES": "", "ARAX_SOCKET": self.socket, **more}
+
+    def client(self, *arguments, **environment):
+        client = Client(self, *arguments, **environment)
+        self.own.append(client.process)
+        return client
+
+    def daemon(self, *arguments):
+        process = subprocess.Popen([f"{self.bin}/araxd", "--socket", self.socket, *arguments],
+                                   env=self.environment(), stdin=subprocess.DEVNULL)
+        self.own.append(process)
+        poll(self.status, "araxd answers")
+        return process
+
+    def work(self, seed=1, **environment):
+        """A client that computes something and must succeed."""
+        client = self.client("check", str(seed), **environment)
+        client.done()
+        return client
+
+    def status(self):
+        """arax status --json, or None when no daemon answers."""
+        done = subprocess.run([f"{self.bin}/arax", "status", "--json"], env=self.environment(),
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=PATIENCE)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def entry(self, client, where="clients"):
+        status = self.status()
+        return next((each for each in status[where] if each["pid"] == client.pid), None) if status else None
+
+    def tenant(self, client):
+        return poll(lambda: self.entry(client), f"{client.what} has a tenant")[0]["tenant_pid"]
+
+    def processes(self):
+        """Process id -> command of everything of this world, zombies of its processes included."""
+        mark, found, parents = self.directory.encode(), {}, {}
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    command = file.read()
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    environ = file.read()
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    state, parent = file.read().rsplit(b")", 1)[1].split()[:2]
+                if mark in command or mark in environ:
+                    found[int(name)] = command.replace(b"\0", b" ").decode(errors="replace").strip()
+                elif state == b"Z":
+                    parents[int(name)] = int(parent)
+        found.update({pid: "zombie" for pid, parent in parents.items() if parent in found})
+        return found
+
+    def settled(self, like=None):
+        """Waits until the pool is full and nobody is served: the processes that are then there, as
+        many as in like."""
+        last = [None, 0]
+
+        def quiet():
+            status, found = self.status(), self.processes()
+            last[:] = [found, last[1] + 1 if found == last[0] else 0]
+            if not status or status["clients"] or status["compiler"]["state"] != "ready":
+                return None
+            pool = status["pool"]
+            if pool["starting"] or pool["attached"] or pool["ready"] < pool["configured"]:
+                return None
+            if "zombie" in found.values() or (like is not None and len(found) != len(like)):
+                return None
+            return found if last[1] >= 10 else None
+        try:
+            return poll(quiet, "araxd is quiet again", 20)[0]
+        except Failure as failure:
+            raise Failure(f"{failure}; processes before {like}, now {self.processes()}, "
+                          f"status {json.dumps(self.status())}") from None
+
+    def close(self):
+        """Ends what is left; what araxd itself does not end is a leak of Arax."""
+        for process in self.own:
+            if process.poll() is None and "araxd" not in str(process.args[0]):
+                process.kill()
+                process.wait()
+        status = self.status()
+        subprocess.run([f"{self.bin}/arax", "stop"], env=self.environment(), stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        left = None
+        try:
+            poll(lambda: not self.processes(), "everything ends after arax stop", 20 if status else 5)
+        except Failure:
+            left = self.processes()
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for process in self.own:
+            process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return left
+
+
+def kill_spinning(world, how):
+    """A client with an endless kernel ends by a signal; another works before and after."""
+    world.work()
+    before = world.settled()
+    spinner = world.client("spin")
+    spinner.line("spinning")
+    tenant = world.tenant(spinner)
+    other = world.client("loop", "100")
+    other.line("round 5")
+    spinner.process.send_signal(how)
+    _, took = poll(lambda: spinner.process.poll() is not None, "the client ends", PROMPT / 2)
+    spinner.end(-how)
+    _, gone_after = poll(lambda: gone(tenant), "its tenant is gone", PROMPT)
+    other.line("round")
+    other.say("stop")
+    other.done()
+    world.work(2)
+    world.settled(like=before)
+    return f"the client ended within {took * 1000:.0f} ms, its tenant {gone_after * 1000:.0f} ms later"
+
+
+def test_client_killed(world):
+    return kill_spinning(world, signal.SIGKILL)
+
+
+def test_interrupt(world):
+    return kill_spinning(world, signal.SIGINT)
+
+
+def test_client_terminated(world):
+    return kill_spinning(world, signal.SIGTERM)
+
+
+def tenant_killed(world, how):
+    """The call that waits fails at once, and a new context in the same process works."""
+    client = world.client("spin", how)
+    client.line("spinning")
+    tenant = world.tenant(client)
+    bystander = world.client("loop", "7")
+    bystander.line("round 3")
+    started = time.monotonic()
+    os.kill(tenant, signal.SIGKILL)
+    said = client.line("finish", PROMPT).split()
+    took = time.monotonic() - started
+    wrong = [] if int(said[1]) < 0 else [f"the waiting call ({how}) gave {said[1]}, no error"]
+    if int(said[3]) >= 0:
+        wrong.append(f"the event's status is {said[3]}, no error")
+    if int(client.line("enqueue").split()[1]) >= 0:
+        wrong.append("a command after it gave no error")
+    client.done()
+    bystander.line("round")
+    bystander.say("stop")
+    bystander.done()
+    world.settled()
+    check(not wrong, "; ".join(wrong))
+    return f"{said[1]} after {took * 1000:.0f} ms, the event {said[3]}"
+
+
+def test_tenant_killed_finish(world):
+    return tenant_killed(world, "finish")
+
+
+def test_tenant_killed_read(world):
+    return tenant_killed(world, "read")
+
+
+def test_tenant_killed_map(world):
+    return tenant_killed(world, "map")
+
+
+def test_tenant_killed_wait(world):
+    return tenant_killed(world, "wait")
+
+
+def test_tenant_killed_barrier(world):
+    return tenant_killed(world, "barrier")
+
+
+def test_daemon_killed(world):
+    """Who runs goes on; the next client starts the next araxd; orphaned tenants leave."""
+    client, spinner = world.client("loop", "50"), world.client("spin")
+    client.line("round 5")
+    spinner.line("spinning")
+    before = world.status()
+    tenants = [world.tenant(client), world.tenant(spinner)]
+    os.kill(before["daemon"]["pid"], signal.SIGKILL)
+    poll(lambda: gone(before["daemon"]["pid"]), "araxd is dead")
+    # What said 'round' before the death may still wait in the pipe: count from the last one seen.
+    while not client.lines.empty():
+        client.line("round")
+    for _ in range(100):
+        client.line("round")
+    check(world.status() is None, "an araxd answers that nobody started")
+    world.work(3)
+    after = world.status()
+    check(after and after["daemon"]["pid"] != before["daemon"]["pid"], "no new araxd")
+    for _ in range(10):
+        client.line("round")
+    client.say("stop")
+    client.done()
+    spinner.process.kill()
+    poll(lambda: all(gone(tenant) for tenant in tenants), "the orphaned tenants are gone", PROMPT)
+    world.settled()
+    return f"110 rounds after the death, then araxd {after['daemon']['pid']}"
+
+
+def test_enumeration(world):
+    """Asking for the device starts no tenant for whoever asks."""
+    world.work()
+    before = world.settled()
+    client = world.client("enumerate")
+    client.line("enumerated")
+    status = world.status()
+    check(not status["clients"] and not status["pool"]["attached"], f"enumeration attached: {status['clients']}")
+    now = {pid: what for pid, what in world.processes().items() if pid != client.pid}
+    check(now == before, f"enumeration changed the processes: {before} -> {now}")
+    client.process.stdin.close()
+    client.end()
+    return "no process more"
+
+
+def test_idle_exit(world):
+    daemon = world.daemon("--foreground", "--idle-exit", "1")
+    holder = world.client("loop", "3")
+    holder.line("round 2")
+    started = time.monotonic()
+    while time.monotonic() - started < 1.5:  # longer than the idle time, but somebody is here
+        holder.line("round")
+        check(daemon.poll() is None, "araxd left while a client was there")
+    holder.say("stop")
+    holder.done()
+    _, took = poll(lambda: daemon.poll() is not None, "araxd leaves when idle", 10)
+    check(daemon.returncode == 0, f"araxd: exit status {daemon.returncode}")
+    check(took > 0.5, f"araxd left after {took:.2f} s, not one")
+    check(not os.path.exists(world.socket), "the socket is still there")
+    poll(lambda: not world.processes(), "its children are gone")
+    left = sorted(os.listdir(world.directory))
+    check(left in ([], ["araxd.sock.lock"]), f"left behind: {left}")
+    return f"left after {took:.1f} s"
+
+
+def test_devices(world):
+    """ARAX_DEVICES narrows what commands run on."""
+    for device in ("cpu-basic", "cpu-pthread"):
+        client = world.work(9, ARAX_DEVICES=device)
+        entry, _ = poll(lambda c=client: world.entry(c, "finished"), "the client's statistics")
+        used = {each["name"]: each["commands"] for each in entry["devices"]}
+        check(used.get(device, 0) >= 10, f"{device} did not run the kernels: {used}")
+        check(not any(count for name, count in used.items() if name != device), f"not only {device}: {used}")
+    return "cpu-basic and cpu-pthread alone"
+
+
+def test_wrong_settings(world):
+    """A device or policy that is not there: clCreateContext fails, and nothing else happens."""
+    world.work()
+    before, daemon = world.settled(), world.status()["daemon"]["pid"]
+    errors = {}
+    for name in ("ARAX_DEVICES", "ARAX_POLICY"):
+        client = world.client("context", **{name: "nonexistent"})
+        _, error, handle = client.line("context", 5).split()
+        client.end()
+        check(int(error) < 0 and handle == "null", f"{name}=nonexistent: clCreateContext gave {error} {handle}")
+        check(not client.errors, f"{name}=nonexistent: printed {client.errors!r}")
+        errors[name] = error
+        world.work(4)
+        loud = world.client("context", **{name: "nonexistent", "ARAX_LOG": "1"})
+        loud.line("context")
+        loud.end()
+        check("nonexistent" in loud.errors or name in loud.errors, f"{name}: ARAX_LOG=1 says {loud.errors!r}")
+    world.settled(like=before)
+    check(world.status()["daemon"]["pid"] == daemon, "it is another araxd")
+    return f"clCreateContext gave {errors}"
+
+
+def test_two_clients(world):
+    clients = [world.client("loop", seed) for seed in ("1000", "2000")]
+    for client in clients:
+        client.line("round 20")
+    tenants = [world.tenant(client) for client in clients]
+    check(tenants[0] != tenants[1], f"both have tenant {tenants[0]}")
+    for client in clients:
+        client.say("stop")
+    for client in clients:
+        client.done()
+    poll(lambda: all(gone(tenant) for tenant in tenants), "their tenants are gone", PROMPT)
+    return "each with its tenant"
+
+
+def test_many_clients(world):
+    world.work()
+    before, scratch = world.settled(), os.listdir(world.socket + ".work")
+    pids = [world.work(seed).pid for seed in range(12)]
+    after = world.settled(like=before)
+    poll(lambda: len(os.listdir(world.socket + ".work")) == len(scratch),
+         "no more scratch directories than before", 10)
+    finished = {each["pid"]: each for each in world.status()["finished"]}
+    check(all(finished.get(pid, {}).get("errors") == 0 for pid in pids), f"statistics: {finished}")
+    return f"{len(after)} processes before and after"
+
+
+TESTS = {name[5:]: function for name, function in globals().items() if name.startswith("test_")}
+
+
+def run(name, options):
+    world = World(options)
+    try:
+        said, failure = TESTS[name](world) or "", None
+    except Failure as error:
+        said, failure = "", str(error)
+    finally:
+        left = world.close()
+    if left and not failure:
+        failure = f"left behind after arax stop: {left}"
+    print(f"not ok {name}: {failure}" if failure else f"ok {name}: {said}", flush=True)
+    return not failure
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--helper", required=True, help="helper_lifecycle")
+    parser.add_argument("--bin", required=True, help="directory of araxd and arax")
+    parser.add_argument("tests", nargs="*", metavar="TEST", help=", ".join(TESTS))
+    options = parser.parse_args()
+    options.helper, options.bin = os.path.abspath(options.helper), os.path.abspath(options.bin)
+    unknown = set(options.tests) - set(TESTS)
+    if unknown:
+        parser.error(f"no test {', '.join(sorted(unknown))}")
+    return 0 if all([run(name, options) for name in options.tests or TESTS]) else 1
+
+
+if __name__ == "__main__":
+    # ctest ends this with SIGTERM at its time limit: leave through the clean-up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())
