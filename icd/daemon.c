@@ -31,6 +31,8 @@
 #include <unistd.h>
 
 #define SYSTEM_SOCKET "/run/arax/araxd.sock"
+/* araxd's exit status when it failed and has said why on standard error. */
+#define DAEMON_REPORTED 3
 /* The first answer of a fresh daemon needs a tenant to describe the device. */
 #define HELLO_TIMEOUT_MS 20000
 #define ATTACH_TIMEOUT_MS 30000
@@ -196,7 +198,12 @@ static int spawn_daemon(const char *program, const char *socket_path)
 		if (errno != EINTR)
 			return -errno;
 	}
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != DAEMON_REPORTED)
+		arax_log("%s could not be started: it ended with status %d", program,
+			 WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+	return -ECHILD;
 }
 
 static int start_daemon(const char *socket_path)
@@ -214,7 +221,7 @@ static int start_daemon(const char *socket_path)
 		return -ENOENT;
 	}
 	int err = spawn_daemon(program, socket_path);
-	if (err && err != -ECHILD) /* then it has said why itself */
+	if (err && err != -ECHILD) /* that has been reported */
 		arax_log("%s could not be started: %s", program, strerror(-err));
 	return err;
 }

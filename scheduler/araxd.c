@@ -35,6 +35,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+/* Failed, and said why: the library that started it then adds nothing (icd/daemon.c). */
+#define EXIT_REPORTED 3
 #define USER_IDLE_EXIT 30
 
 struct options {
@@ -410,5 +412,5 @@ int main(int argc, char **argv)
 			araxd_error("%s", strerror(-error));
 	}
 	araxd_stop(&daemon);
-	return error ? 1 : 0;
+	return error ? EXIT_REPORTED : 0;
 }
