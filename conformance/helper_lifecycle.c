@@ -15,6 +15,7 @@
 
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,13 +74,22 @@ static void find_device(void)
 	must(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL), "clGetDeviceIDs");
 }
 
+static atomic_int notified;
+
+static void CL_CALLBACK on_context_error(const char *message, const void *info, size_t size,
+					 void *arg)
+{
+	(void)info, (void)size, (void)arg;
+	atomic_fetch_add(&notified, message && *message ? 1 : 1000);
+}
+
 static struct work work_open(void)
 {
 	const char *text = source;
 	struct work w;
 	cl_int error;
 
-	w.context = clCreateContext(NULL, 1, &device, NULL, NULL, &error);
+	w.context = clCreateContext(NULL, 1, &device, on_context_error, NULL, &error);
 	must(error, "clCreateContext");
 	w.queue = clCreateCommandQueueWithProperties(w.context, device, NULL, &error);
 	must(error, "queue");
@@ -240,6 +250,7 @@ static int run_spin(const char *how)
 	say("finish %d event %d", error, status);
 	error = clEnqueueNDRangeKernel(w.queue, w.blend, 1, NULL, &one, NULL, 0, NULL, NULL);
 	say("enqueue %d", error);
+	say("notified %d", atomic_load(&notified));
 	clReleaseEvent(event);
 	work_close(&w);
 	return run_check(5);

@@ -286,6 +286,8 @@ def tenant_killed(world, how):
         wrong.append(f"the event's status is {said[3]}, no error")
     if int(client.line("enqueue").split()[1]) >= 0:
         wrong.append("a command after it gave no error")
+    if client.line("notified").split()[1] != "1":
+        wrong.append("the context's pfn_notify was not called once")
     client.done()
     bystander.line("round")
     bystander.say("stop")

@@ -226,6 +226,51 @@ void connection_put(struct connection *conn)
 		connection_destroy(conn);
 }
 
+void connection_remember(struct connection *conn, cl_context context)
+{
+	pthread_mutex_lock(&conn->lock);
+	context->next = conn->contexts;
+	conn->contexts = context;
+	pthread_mutex_unlock(&conn->lock);
+}
+
+void connection_forget(struct connection *conn, cl_context context)
+{
+	if (conn->forked)
+		return;
+	pthread_mutex_lock(&conn->lock);
+	for (cl_context *c = &conn->contexts; *c; c = &(*c)->next) {
+		if (*c == context) {
+			*c = context->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&conn->lock);
+}
+
+/* Tells every context once that its tenant has died. No lock is held while the application hears.
+ */
+static void notify_contexts(struct connection *conn)
+{
+	cl_context c;
+
+	do {
+		pthread_mutex_lock(&conn->lock);
+		for (c = conn->contexts; c; c = c->next) {
+			if (!c->notified && object_try_use(&c->object))
+				break;
+		}
+		if (c)
+			c->notified = true;
+		pthread_mutex_unlock(&conn->lock);
+		if (c) {
+			context_notify(c, "Arax: the process that executed this context's commands "
+					  "has died; make a new context");
+			object_unuse(&c->object);
+		}
+	} while (c);
+}
+
 bool connection_alive(struct connection *conn)
 {
 	return !atomic_load_explicit(&conn->forked, memory_order_relaxed) &&
@@ -592,6 +637,7 @@ void connection_fail_locked(struct connection *conn)
 	static const struct arax_slot no_times;
 
 	conn->dead = true;
+	conn->has_retired = true; /* whoever settles next tells the contexts, too */
 	for (uint32_t i = 0; i < ARAX_SLOTS; i++) {
 		if (conn->commands[i] && conn->commands[i]->host != HOST_READY)
 			retire(conn, conn->commands[i], CL_OUT_OF_RESOURCES, &no_times);
@@ -660,14 +706,14 @@ static void settle_retired(struct connection *conn)
 		}
 		release_command(c);
 	}
-	if (!list)
-		return;
 	pthread_mutex_lock(&conn->lock);
 	for (struct command *c = list; c; c = next) {
 		next = c->next;
 		command_put(conn, c);
 	}
 	pthread_mutex_unlock(&conn->lock);
+	if (conn->dead)
+		notify_contexts(conn);
 }
 
 void connection_reap(struct connection *conn)

@@ -70,6 +70,7 @@ struct connection {
 	uint32_t free_slots[ARAX_SLOTS];
 	_Atomic uint32_t nfree;
 	struct command *pool;
+	cl_context contexts;			 /* to be told of the tenant's death */
 	struct command *retired, **retired_tail; /* status is set; references still held */
 	_Atomic bool has_retired;
 	/* progress.c */
@@ -85,6 +86,10 @@ struct connection {
 /** connection_get() - the process's connection, made if need be; one reference. Or NULL. */
 struct connection *connection_get(void);
 void connection_put(struct connection *conn);
+
+/** connection_remember() - a context lives on this connection; connection_forget(): no more. */
+void connection_remember(struct connection *conn, cl_context context);
+void connection_forget(struct connection *conn, cl_context context);
 
 /** connection_reap_locked() - take what the completion ring holds: set statuses, hand over host
  *  work. Lock held. */

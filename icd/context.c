@@ -23,6 +23,7 @@ static void context_destroy(struct object *object)
 		c->notify(context, c->arg);
 		free(c);
 	}
+	connection_forget(context->conn, context);
 	connection_put(context->conn);
 	free(context->properties);
 	pthread_mutex_destroy(&context->lock);
@@ -89,6 +90,7 @@ static cl_context context_new(const cl_context_properties *properties, size_t np
 	pthread_mutex_init(&context->lock, NULL);
 	context->notify = notify;
 	context->notify_arg = user_data;
+	connection_remember(context->conn, context);
 	*error = CL_SUCCESS;
 	return context;
 fail:

@@ -44,6 +44,8 @@ struct _cl_context {
 	size_t nproperties; /* entries, the terminating 0 included */
 	void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *);
 	void *notify_arg;
+	cl_context next;      /* of the connection's contexts; connection's lock */
+	bool notified;	      /* of the tenant's death; connection's lock */
 	pthread_mutex_t lock; /* callbacks */
 	struct context_callback *callbacks;
 };
@@ -166,7 +168,6 @@ struct _cl_program {
 	pthread_cond_t built;
 	char *source; /* NULL when made from a binary */
 	bool from_binary;
-	bool built_in;
 	cl_build_status status;
 	cl_uint building;	 /* builds in progress */
 	_Atomic cl_uint kernels; /* kernel objects attached */
@@ -177,7 +178,6 @@ struct _cl_program {
 	char *options;
 	uint32_t handle; /* 0: the tenant does not have it */
 	bool announcing; /* a thread is in program_announce() */
-	struct program_callback *callbacks;
 };
 
 /** program_new() - a program without contents, with one application reference, or NULL. */

@@ -60,6 +60,19 @@ static inline void object_use(struct object *object)
 }
 void object_unuse(struct object *object);
 
+/** object_try_use() - the same for who found the object in a list: false when it is being destroyed
+ */
+static inline bool object_try_use(struct object *object)
+{
+	uint32_t uses = atomic_load_explicit(&object->uses, memory_order_relaxed);
+
+	while (uses &&
+	       !atomic_compare_exchange_weak_explicit(&object->uses, &uses, uses + 1,
+						      memory_order_acquire, memory_order_relaxed))
+		;
+	return uses != 0;
+}
+
 /**
  * info_copy() - the common end of all clGet*Info: copies size bytes of value
  * Return: CL_SUCCESS, or CL_INVALID_VALUE when param_value is given but too small.
