@@ -303,6 +303,17 @@ static void *value_room(struct kernel_arg *arg, size_t size)
 	return large ? large : arg->bytes;
 }
 
+/* Nearly all values have one of two sizes, and the compiler makes those one move. */
+static void value_copy(void *to, const void *from, size_t size)
+{
+	if (size == 4)
+		memcpy(to, from, 4);
+	else if (size == 8)
+		memcpy(to, from, 8);
+	else
+		memcpy(to, from, size);
+}
+
 /* expected 0: the compiler could not tell (values above its limit). */
 static cl_int arg_set_value(cl_kernel kernel, struct kernel_arg *arg, size_t expected, size_t size,
 			    const void *value)
@@ -316,7 +327,7 @@ static cl_int arg_set_value(cl_kernel kernel, struct kernel_arg *arg, size_t exp
 	spin_lock(&kernel->lock);
 	room = value_room(arg, size);
 	if (room)
-		memcpy(room, value, size);
+		value_copy(room, value, size);
 	spin_unlock(&kernel->lock);
 	return room ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
 }
