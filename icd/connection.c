@@ -513,7 +513,8 @@ int connection_send(struct connection *conn, const struct arax_record *record)
  * before it consumes, so the heads are read before the word. */
 static bool stuck(struct connection *conn)
 {
-	return !conn->njobs && atomic_load(&conn->shm->sq.head) == conn->sq.own &&
+	return !conn->njobs && !conn->nnotices &&
+	       atomic_load(&conn->shm->sq.head) == conn->sq.own &&
 	       atomic_load(&conn->shm->hq.head) == conn->hq.own &&
 	       atomic_load(&conn->shm->tenant_idle) && !arax_ring_pending(&conn->cq);
 }
