@@ -185,7 +185,7 @@ static int handler_user(struct dispatch *d, const struct arax_record *record)
 
 typedef int (*handler_fn)(struct dispatch *d, const struct arax_record *record);
 static const handler_fn handlers[ARAX_OP_COUNT] = {
-#define OP(number, NAME, name, tail) [number] = handler_##name,
+#define OP(number, NAME, name, tail, slotted) [number] = handler_##name,
     ARAX_OPS(OP)
 #undef OP
 };

@@ -54,7 +54,7 @@ static bool range_ok(const struct bounds *heap, uint64_t off, uint64_t len)
 #define CHECK_OBJ(name, KIND) &&handle_ok(op->name, ARAX_HANDLE_##KIND)
 #define CHECK_OBJ0(name, KIND) &&handle0_ok(op->name, ARAX_HANDLE_##KIND)
 #define CHECK_RANGE(name) &&range_ok(heap, op->name##_off, op->name##_len)
-#define OP(number, NAME, name, tail)                                                          \
+#define OP(number, NAME, name, tail, slotted)                                                 \
 	static bool fields_##name(const struct arax_op_##name *op, const struct bounds *heap) \
 	{                                                                                     \
 		(void)op;                                                                     \
@@ -68,8 +68,8 @@ ARAX_OPS(OP)
 static bool fields_ok(const struct arax_record *record, const struct bounds *heap)
 {
 	switch (record->op) {
-#define OP(number, NAME, name, tail) \
-	case number:                 \
+#define OP(number, NAME, name, tail, slotted) \
+	case number:                          \
 		return fields_##name((const struct arax_op_##name *)record, heap);
 		ARAX_OPS(OP)
 #undef OP
@@ -81,8 +81,8 @@ static bool fields_ok(const struct arax_record *record, const struct bounds *hea
 const char *arax_op_name(unsigned op)
 {
 	switch (op) {
-#define OP(number, NAME, name, tail) \
-	case number:                 \
+#define OP(number, NAME, name, tail, slotted) \
+	case number:                          \
 		return #name;
 		ARAX_OPS(OP)
 #undef OP
@@ -94,8 +94,8 @@ const char *arax_op_name(unsigned op)
 size_t arax_record_fixed_size(unsigned op)
 {
 	switch (op) {
-#define OP(number, NAME, name, tail) \
-	case number:                 \
+#define OP(number, NAME, name, tail, slotted) \
+	case number:                          \
 		return sizeof(struct arax_op_##name);
 		ARAX_OPS(OP)
 #undef OP
@@ -107,8 +107,8 @@ size_t arax_record_fixed_size(unsigned op)
 static uint32_t tail_max(unsigned op)
 {
 	switch (op) {
-#define OP(number, NAME, name, tail) \
-	case number:                 \
+#define OP(number, NAME, name, tail, slotted) \
+	case number:                          \
 		return tail;
 		ARAX_OPS(OP)
 #undef OP
@@ -121,18 +121,13 @@ static uint32_t tail_max(unsigned op)
  * with a slot, because the client must learn when its range is free again. */
 static bool needs_slot(unsigned op)
 {
-	switch (op) {
-	case ARAX_OP_PROGRAM_LOAD:
-	case ARAX_OP_LAUNCH:
-	case ARAX_OP_COPY:
-	case ARAX_OP_FILL:
-	case ARAX_OP_MARKER:
-	case ARAX_OP_HOST:
-	case ARAX_OP_USER:
-		return true;
-	default:
-		return false;
-	}
+	static const bool slots[ARAX_OP_COUNT] = {
+#define OP(number, NAME, name, tail, slotted) [number] = slotted,
+	    ARAX_OPS(OP)
+#undef OP
+	};
+
+	return slots[op];
 }
 
 static bool head_ok(const struct arax_record *record)

@@ -59,7 +59,7 @@ struct arax_record {
 };
 
 enum arax_op {
-#define OP(number, NAME, name, tail) ARAX_OP_##NAME = number,
+#define OP(number, NAME, name, tail, slotted) ARAX_OP_##NAME = number,
 	ARAX_OPS(OP)
 #undef OP
 	    ARAX_OP_COUNT
@@ -71,7 +71,7 @@ enum arax_op {
 #define ARAX_STRUCT_RANGE(name) \
 	uint64_t name##_off;    \
 	uint64_t name##_len;
-#define OP(number, NAME, name, tail)                                                  \
+#define OP(number, NAME, name, tail, slotted)                                         \
 	struct arax_op_##name {                                                       \
 		struct arax_record head;                                              \
 		ARAX_FIELDS_##NAME(ARAX_STRUCT_U32, ARAX_STRUCT_U64, ARAX_STRUCT_OBJ, \

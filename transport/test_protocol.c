@@ -102,7 +102,7 @@ static void good_extra(uint16_t nwait)
 static void good(unsigned number, uint16_t nwait)
 {
 	switch (number) {
-#define OP(number, NAME, name, tail)                                                              \
+#define OP(number, NAME, name, tail, slotted)                                                     \
 	case number: {                                                                            \
 		struct arax_op_##name *op = (void *)record;                                       \
 		head(number, has_slot(number));                                                   \
@@ -180,7 +180,7 @@ static void try_range(uint64_t *off, uint64_t *len)
 static void test_fields(unsigned number)
 {
 	switch (number) {
-#define OP(number, NAME, name, tail)                                                         \
+#define OP(number, NAME, name, tail, slotted)                                                \
 	case number: {                                                                       \
 		struct arax_op_##name *op = (void *)record;                                  \
 		ARAX_FIELDS_##NAME(BAD_U32, BAD_U64, BAD_OBJ, BAD_OBJ0, BAD_RANGE)(void) op; \
