@@ -63,14 +63,26 @@ static bool affordable(const struct policy_launch *launch, bool to_inline, float
 {
 	if (!to_inline)
 		return i >= EXPLORE_MIN_NS && (p <= 0 || p < EXPLORE_MAX_NS);
-	return !launch->busy && (i > 0 ? i : p * (float)(cores ? cores : 1)) < EXPLORE_MAX_NS;
+	return !launch->busy && (i > 0 ? i : p * (float)cores) < EXPLORE_MAX_NS;
+}
+
+/* One core needs at most so many times as long as all of them. An inline estimate above that is one
+ * bad moment (the library was being loaded, the processor was taken away), and as long as it kept
+ * the kernel from running inline it could not be put right. */
+static float inline_at_most(float i, float p, unsigned cores)
+{
+	float most = p * (float)cores;
+
+	return p > 0 && i > most ? most : i;
 }
 
 static bool choose_inline(const struct policy_launch *launch, unsigned in, unsigned par)
 {
 	struct policy_cost *cost = launch->cost;
 	unsigned bucket = policy_bucket(launch->items);
-	float i = cost->ns[bucket][in], p = cost->ns[bucket][par];
+	unsigned cores = launch->devices[par].parallel ? launch->devices[par].parallel : 1;
+	float p = cost->ns[bucket][par];
+	float i = inline_at_most(cost->ns[bucket][in], p, cores);
 	bool better = inline_is_better(launch, i, p);
 	uint8_t choice = (uint8_t)((better ? in : par) + 1);
 
@@ -78,8 +90,7 @@ static bool choose_inline(const struct policy_launch *launch, unsigned in, unsig
 		cost->last[bucket] = choice;
 		cost->gap[bucket] = cost->launches[bucket] = 0;
 	}
-	if ((i > 0 || p > 0) && affordable(launch, !better, i, p, launch->devices[par].parallel) &&
-	    exploring(cost, bucket))
+	if ((i > 0 || p > 0) && affordable(launch, !better, i, p, cores) && exploring(cost, bucket))
 		return !better;
 	return better;
 }

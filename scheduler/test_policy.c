@@ -103,12 +103,16 @@ static void test_adaptive_outlier(void)
 	CHECK(pick(&policy_adaptive, 1, true) == BASIC);
 	forget();
 	learn(1, BASIC, 5000000); /* unlucky at once */
-	learn(1, PTHREAD, 30000);
+	learn(1, PTHREAD, 80000);
 	CHECK(pick(&policy_adaptive, 1, false) == PTHREAD);
 	for (int i = 0; i < 10000; i++) {
 		unsigned device = pick(&policy_adaptive, 1, false);
-		learn(1, device, device == BASIC ? 1000 : 30000);
+		learn(1, device, device == BASIC ? 1000 : 80000);
 	}
+	CHECK(pick(&policy_adaptive, 1, true) == BASIC);
+	forget();
+	learn(1, BASIC, 5000000); /* and never a quiet moment to try again: all cores tell */
+	learn(1, PTHREAD, 20000);
 	CHECK(pick(&policy_adaptive, 1, true) == BASIC);
 }
 
