@@ -22,6 +22,8 @@
 /* A copy or fill within the arena of up to this size is faster than the way to the tenant. */
 #define AT_ONCE_DEVICE_BYTES (64u << 10)
 
+#define SUBMITS_PER_REAP 32
+
 void copy_run(const struct copy *c)
 {
 	if ((c->height == 1 || (c->src_row == c->width && c->dst_row == c->width)) &&
@@ -273,6 +275,7 @@ static void sent_now(struct connection *conn, struct command *command, const str
 {
 	cl_command_queue queue = s->desc->queue;
 
+	queue->last_slot = command->slot;
 	queue->submitted++;
 	if (s->barrier) {
 		command->barrier = true;
@@ -291,7 +294,9 @@ static int submit_locked(struct connection *conn, const struct submission *s, cl
 {
 	if (s->desc->nwait > ARAX_WAIT_MAX)
 		return -EBUSY;
-	connection_reap_locked(conn);
+	/* Not each time: a look at the ring takes its cache line from the tenant. */
+	if (conn->nfree % SUBMITS_PER_REAP == 0)
+		connection_reap_locked(conn);
 	int err = announce_user_events(conn, s->desc);
 	if (err)
 		return err;
@@ -370,7 +375,7 @@ void command_execute(struct connection *conn, struct command *command)
 	pthread_mutex_lock(&conn->lock);
 	connection_host_done(conn, command->slot, status);
 	pthread_mutex_unlock(&conn->lock);
-	arax_wake_ring(&conn->shm->client_wake);
+	connection_wake(conn);
 }
 
 struct turn {
@@ -644,7 +649,7 @@ static void load_ended(const struct host_work *work)
 	struct connection *conn = load->conn;
 
 	atomic_store_explicit(&load->ended, true, memory_order_release);
-	arax_wake_ring(&conn->shm->client_wake);
+	connection_wake(conn);
 }
 
 static bool load_done(void *arg)

@@ -553,9 +553,15 @@ uint32_t connection_slot(struct connection *conn, struct command *command)
 	atomic_store_explicit(&shared->start_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&shared->end_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&shared->result, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->waited, 0, memory_order_relaxed);
 	command->slot = slot;
 	conn->commands[slot] = command;
 	return slot;
+}
+
+void connection_wake(struct connection *conn)
+{
+	arax_wake_ring_all(&conn->shm->client_wake, &conn->shm->client_slot);
 }
 
 /* Takes a command out of flight: its outcome is known. Lock held. */
@@ -654,7 +660,7 @@ void connection_fail(struct connection *conn, const char *why)
 		connection_fail_locked(conn);
 	}
 	pthread_mutex_unlock(&conn->lock);
-	arax_wake_ring(&conn->shm->client_wake);
+	connection_wake(conn);
 }
 
 void connection_reap_locked(struct connection *conn)
@@ -675,8 +681,8 @@ void connection_reap_locked(struct connection *conn)
 		connection_fail_locked(conn);
 	}
 	/* Others may sleep until what was just taken: they cannot see it in the ring any more. */
-	if (taken && atomic_load(&conn->shm->client_wake.sleeping))
-		arax_wake_ring(&conn->shm->client_wake);
+	if (taken)
+		connection_wake(conn);
 }
 
 /* Gives back what a command held; runs destroy functions, so no lock is held. */
@@ -739,20 +745,62 @@ struct waiting {
 	struct connection *conn;
 	bool (*cond)(void *arg);
 	void *arg;
+	struct arax_slot *slot; /* of the one command that is waited for, or NULL */
+	uint32_t looks;
 };
+
+/* A look at the completion ring takes its cache line from the tenant, who writes there with every
+ * completion: who waits for one command alone looks at that command's slot instead, and at the ring
+ * only now and then, or when something in flight needs the client. */
+#define LOOKS_PER_REAP 16
+
+static bool slot_final(const struct arax_slot *slot)
+{
+	return atomic_load_explicit(&slot->status, memory_order_acquire) <= CL_COMPLETE;
+}
 
 static bool waiting_ready(void *arg)
 {
 	struct waiting *w = arg;
+	struct connection *conn = w->conn;
 
-	return cq_pending(w->conn) || w->cond(w->arg) || w->conn->njobs || w->conn->dead;
+	if (w->cond(w->arg) || conn->njobs || conn->dead)
+		return true;
+	if (w->slot && !conn->watch && w->looks++ % LOOKS_PER_REAP)
+		return slot_final(w->slot);
+	return cq_pending(conn);
 }
 
-bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg, bool settle)
+/* Asleep, that one command's end is all that wakes, or what needs the client. */
+static bool waiting_asleep(void *arg)
+{
+	struct waiting *w = arg;
+
+	if (!w->slot || w->conn->watch)
+		return waiting_ready(w);
+	w->looks = 1;
+	return waiting_ready(w);
+}
+
+static bool wait_once(struct waiting *w, struct arax_spin *spin)
+{
+	struct arax_shm *shm = w->conn->shm;
+
+	if (arax_wake_spin(spin, waiting_ready, w))
+		return true;
+	if (!w->slot)
+		return arax_wake_sleep(&shm->client_wake, spin, waiting_ready, w, LOOK_MS);
+	atomic_store_explicit(&w->slot->waited, 1, memory_order_relaxed);
+	return arax_wake_sleep(&shm->client_slot, spin, waiting_asleep, w, LOOK_MS);
+}
+
+bool connection_wait_slot(struct connection *conn, uint32_t slot, bool (*cond)(void *arg),
+			  void *arg, bool settle)
 {
 	static _Thread_local struct arax_spin spin;
 	static _Thread_local bool spin_ready;
-	struct waiting waiting = {conn, cond, arg};
+	struct waiting waiting = {conn, cond, arg,
+				  slot < ARAX_SLOTS ? &conn->shm->slots[slot] : NULL, 0};
 
 	if (!spin_ready) {
 		arax_spin_init(&spin, SPIN_MAX_NS);
@@ -770,9 +818,14 @@ bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg
 			continue;
 		if (conn->dead)
 			return false;
-		if (!arax_wake_wait(&conn->shm->client_wake, &spin, waiting_ready, &waiting,
-				    LOOK_MS) &&
-		    arax_socket_hung_up(conn->link))
+		if (waiting.slot && slot_final(waiting.slot))
+			waiting.slot = NULL; /* it ended, and that was not all */
+		if (!wait_once(&waiting, &spin) && arax_socket_hung_up(conn->link))
 			connection_fail(conn, "its link was closed");
 	}
+}
+
+bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg, bool settle)
+{
+	return connection_wait_slot(conn, ARAX_NO_SLOT, cond, arg, settle);
 }

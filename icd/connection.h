@@ -105,6 +105,15 @@ void connection_settle(struct connection *conn);
  *  that hold a queue's lock. Return: cond(arg), which is false only when the tenant died. */
 bool connection_wait(struct connection *conn, bool (*cond)(void *arg), void *arg, bool settle);
 
+/** connection_wait_slot() - the same for a condition that comes true with the end of the command in
+ *  this slot (a number out of date, or ARAX_NO_SLOT, does no harm): does not look at, and is not
+ *  woken by, every other completion meanwhile. */
+bool connection_wait_slot(struct connection *conn, uint32_t slot, bool (*cond)(void *arg),
+			  void *arg, bool settle);
+
+/** connection_wake() - a condition that threads may wait for has come true on this side. */
+void connection_wake(struct connection *conn);
+
 /** connection_reserve() - wait until so many slots are free. Lock held, dropped while waiting.
  *  Return: 0, -EPIPE, or -EBUSY when all that is in flight waits for the application. */
 int connection_reserve(struct connection *conn, uint32_t slots);

@@ -129,7 +129,7 @@ cl_int arax_clSetUserEventStatus(cl_event event, cl_int execution_status)
 	}
 	pthread_mutex_unlock(&event->lock);
 	if (!conn->forked) {
-		arax_wake_ring(&conn->shm->client_wake); /* threads that wait for this very event */
+		connection_wake(conn); /* threads that wait for this very event */
 		progress_notify(conn, event);
 		connection_settle(conn);
 	}
@@ -157,8 +157,11 @@ cl_int arax_clWaitForEvents(cl_uint num_events, const cl_event *event_list)
 	for (cl_uint i = 0; i < num_events; i++) {
 		cl_event event = event_list[i];
 
+		uint32_t slot =
+		    event->type == CL_COMMAND_USER ? ARAX_NO_SLOT : atomic_load(&event->slot);
+
 		if (!event_final(event) &&
-		    !connection_wait(event->context->conn, event_final, event, true))
+		    !connection_wait_slot(event->context->conn, slot, event_final, event, true))
 			return CL_OUT_OF_RESOURCES;
 		if (event->status < 0)
 			error = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;

@@ -64,6 +64,7 @@ struct _cl_command_queue {
 	uint32_t handle;
 	pthread_mutex_t lock; /* order of enqueues; taken before the connection's lock */
 	_Atomic uint64_t submitted, completed; /* commands that went to the tenant */
+	_Atomic uint32_t last_slot;	       /* of the last of them */
 	_Atomic uint32_t barriers;	       /* out of order: barriers in flight */
 };
 

@@ -194,5 +194,5 @@ void progress_notify(struct connection *conn, cl_event event)
 	conn->nnotices++;
 	progress_start(conn);
 	pthread_mutex_unlock(&conn->lock);
-	arax_wake_ring(&conn->shm->client_wake);
+	connection_wake(conn);
 }

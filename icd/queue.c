@@ -197,14 +197,23 @@ static bool finished(void *arg)
 	return completed >= f->target;
 }
 
+/* The slot whose end is the end of the wait; none when another thread enqueues just now. */
+static uint32_t finish_slot(const struct finish *f)
+{
+	uint32_t slot = atomic_load(&f->queue->last_slot);
+	bool same = atomic_load(&f->queue->submitted) == f->target;
+
+	return same && !queue_out_of_order(f->queue) ? slot : ARAX_NO_SLOT;
+}
+
 static cl_int finish_queue(cl_command_queue queue)
 {
 	struct finish f = {queue, atomic_load(&queue->submitted)};
-
 	struct connection *conn = queue->context->conn;
+	uint32_t last = finish_slot(&f);
 
 	/* the tenant's death ends all commands too, but that is no success */
-	if (!connection_wait(conn, finished, &f, true) || !connection_alive(conn))
+	if (!connection_wait_slot(conn, last, finished, &f, true) || !connection_alive(conn))
 		return CL_OUT_OF_RESOURCES;
 	return CL_SUCCESS;
 }

@@ -20,7 +20,8 @@ static int publish_locked(struct dispatch *d, struct command *c, int status)
 {
 	struct arax_slot *slot = &d->shm->slots[c->slot];
 	slot->device = c->device;
-	atomic_store_explicit(&slot->submit_ns, c->submit_ns, memory_order_relaxed);
+	atomic_store_explicit(&slot->submit_ns, c->submit_ns ? c->submit_ns : c->start_ns,
+			      memory_order_relaxed);
 	atomic_store_explicit(&slot->start_ns, c->start_ns, memory_order_relaxed);
 	atomic_store_explicit(&slot->end_ns, c->end_ns, memory_order_relaxed);
 	atomic_store_explicit(&slot->result, c->result, memory_order_relaxed);
@@ -30,9 +31,10 @@ static int publish_locked(struct dispatch *d, struct command *c, int status)
 }
 
 /* After publication. Who waits for room is woken seldom: a wake-up costs more than a command. */
-static void wake_client(struct dispatch *d)
+static void wake_client(struct dispatch *d, uint32_t slot)
 {
-	arax_wake_ring(&d->shm->client_wake);
+	struct arax_shm *shm = d->shm;
+	arax_wake_ring_if(&shm->client_wake, &shm->client_slot, &shm->slots[slot].waited);
 	if (d->since_room < ARAX_ROOM)
 		return;
 	d->since_room = 0;
@@ -44,6 +46,7 @@ static int publish(struct dispatch *d, struct command *c, int status)
 {
 	/* Other threads publish only what is counted as running, and this one counts. */
 	bool alone = d->running == 0;
+	uint32_t slot = c->slot;
 	if (!alone)
 		pthread_mutex_lock(&d->cq_lock);
 	int rc = publish_locked(d, c, status);
@@ -54,7 +57,7 @@ static int publish(struct dispatch *d, struct command *c, int status)
 		d->why = "completion ring";
 		return -EPROTO;
 	}
-	wake_client(d);
+	wake_client(d, slot);
 	return 0;
 }
 
@@ -70,7 +73,8 @@ int host_announce(struct dispatch *d, struct command *c)
 {
 	struct arax_slot *slot = &d->shm->slots[c->slot];
 	c->node.state = GRAPH_HOST;
-	atomic_store_explicit(&slot->submit_ns, c->submit_ns, memory_order_relaxed);
+	atomic_store_explicit(&slot->submit_ns, c->submit_ns ? c->submit_ns : c->start_ns,
+			      memory_order_relaxed);
 	pthread_mutex_lock(&d->cq_lock);
 	int rc = arax_ring_push(&d->cq, ARAX_ENTRY(ARAX_CQ_HOST_READY, c->slot));
 	pthread_mutex_unlock(&d->cq_lock);
@@ -78,7 +82,7 @@ int host_announce(struct dispatch *d, struct command *c)
 		d->why = "completion ring";
 		return -EPROTO;
 	}
-	arax_wake_ring(&d->shm->client_wake);
+	arax_wake_ring_all(&d->shm->client_wake, &d->shm->client_slot);
 	return 0;
 }
 
@@ -152,6 +156,7 @@ void command_done(void *arg, int status, uint64_t start_ns, uint64_t end_ns)
 {
 	struct command *c = arg;
 	struct dispatch *d = c->dispatch;
+	uint32_t slot = c->slot;
 	c->status = status;
 	c->start_ns = start_ns < c->submit_ns ? c->submit_ns : start_ns;
 	c->end_ns = end_ns;
@@ -171,7 +176,7 @@ void command_done(void *arg, int status, uint64_t start_ns, uint64_t end_ns)
 	pthread_mutex_unlock(&d->cq_lock);
 
 	if (now)
-		wake_client(d);
+		wake_client(d, slot);
 	if (!now || atomic_load(&d->others) || atomic_load(&d->fatal))
 		arax_wake_ring(&d->shm->tenant_wake);
 }

@@ -21,12 +21,11 @@
 #define ARAX_CQ_ENTRIES (4 * ARAX_SLOTS) /* completion ring */
 #define ARAX_ROOM (ARAX_SLOTS / 8)	 /* so many completions ring client_room, as does rest */
 
-/* Where a sleeping side can be woken. seq is the futex word; sleeping is set by the side that is
- * about to sleep and read by the side that might have to wake it. */
+/* Where a sleeping side can be woken: a futex word. Bit 0 is set by who is about to sleep and
+ * cleared by who wakes; the bits above count the wake-ups (transport/wake.c). */
 struct arax_wake {
-	_Atomic uint32_t seq;
-	_Atomic uint32_t sleeping;
-	char pad[56];
+	_Atomic uint32_t word;
+	char pad[60];
 };
 
 /* The outcome of a command in flight. The tenant writes the times and result before status; the
@@ -38,7 +37,8 @@ struct arax_slot {
 	_Atomic uint64_t start_ns;
 	_Atomic uint64_t end_ns;
 	_Atomic uint64_t result; /* launch with printf: bytes written to its print range */
-	char pad[24];
+	_Atomic uint32_t waited; /* set by the client: a thread sleeps on client_slot for its end */
+	char pad[20];
 };
 
 /* Ring entries: bits 0-23 the slot, bits 24-31 what happened. */
@@ -67,6 +67,7 @@ struct arax_shm {
 	struct arax_wake tenant_wake; /* the tenant sleeps here */
 	struct arax_wake
 	    client_wake; /* the client's threads sleep here until something completes */
+	struct arax_wake client_slot; /* here until a command completes whose slot says "waited" */
 	struct arax_wake
 	    client_room; /* and here until much has: for room in the rings, for slots */
 	_Atomic uint32_t

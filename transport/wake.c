@@ -3,11 +3,12 @@
  * Sleeping and waking between a client and its tenant. The words lie in shared memory and the
  * futex is not a private one, because the sleeper and the waker are two processes.
  *
- * Why no wake-up is lost: the sleeper announces itself, then looks at the data; the waker
- * publishes the data, then looks for sleepers. With a full fence between the two steps on both
- * sides at least one of them sees the other (Dekker). A waker that saw a sleeper increments seq,
- * which the sleeper had read before it announced itself, so a sleep that has not begun yet does
- * not begin.
+ * Why no wake-up is lost: the sleeper announces itself (sets bit 0), then looks at the data; the
+ * waker publishes the data, then looks for sleepers. With a full fence between the two steps on
+ * both sides at least one of them sees the other (Dekker). A waker that saw the bit adds one: the
+ * bit is clear again and the count above it has moved, so a sleep that has not begun yet does not
+ * begin, and those that have are all ended. Until somebody announces itself again nobody else pays
+ * for a wake-up: a sleeper may need many microseconds to come up, and a waker publishes every one.
  */
 #include "transport/wake.h"
 
@@ -85,57 +86,99 @@ static bool spin_until(struct arax_spin *spin, bool (*ready)(void *arg), void *a
 	return false;
 }
 
-/* The kernel looks at the word with the value that was read, so a change since then ends this at
- * once. Every way to return is the caller's reason to look around. */
-static void futex_sleep(struct arax_wake *wake, uint32_t seq, int timeout_ms)
+/* The kernel looks at the word with the value that was announced, so a wake-up since then ends this
+ * at once. Every way to return is the caller's reason to look around. */
+static void futex_sleep(struct arax_wake *wake, uint32_t word, int timeout_ms)
 {
 	struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
 
-	syscall(SYS_futex, &wake->seq, FUTEX_WAIT, seq, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
+	syscall(SYS_futex, &wake->word, FUTEX_WAIT, word, timeout_ms < 0 ? NULL : &timeout, NULL,
+		0);
+}
+
+bool arax_wake_spin(struct arax_spin *spin, bool (*ready)(void *arg), void *arg)
+{
+	return ready(arg) || spin_until(spin, ready, arg, arax_now_ns());
+}
+
+bool arax_wake_sleep(struct arax_wake *wake, struct arax_spin *spin, bool (*ready)(void *arg),
+		     void *arg, int timeout_ms)
+{
+	uint64_t start = arax_now_ns();
+	/* A locked read-modify-write; with the seq_cst fence it orders the announcement before the
+	 * look on every architecture. */
+	uint32_t word = atomic_fetch_or_explicit(&wake->word, 1, memory_order_seq_cst) | 1;
+#ifndef __SANITIZE_THREAD__
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+	bool seen = ready(arg);
+
+	if (!seen) {
+		futex_sleep(wake, word, timeout_ms);
+		seen = ready(arg);
+	}
+	/* The spin failed, but had it gone on up to the maximum it might have succeeded: without
+	 * this a budget that once fell below the usual latency would stay there. */
+	spin_adapt(spin, seen && arax_now_ns() - start + spin->budget_ns <= spin->max_ns);
+	return seen;
 }
 
 bool arax_wake_wait(struct arax_wake *wake, struct arax_spin *spin, bool (*ready)(void *arg),
 		    void *arg, int timeout_ms)
 {
-	uint32_t seq = atomic_load_explicit(&wake->seq, memory_order_acquire);
-	uint64_t start;
-	bool seen;
+	return arax_wake_spin(spin, ready, arg) ||
+	       arax_wake_sleep(wake, spin, ready, arg, timeout_ms);
+}
 
-	if (ready(arg))
-		return true;
-	start = arax_now_ns();
-	if (spin_until(spin, ready, arg, start))
-		return true;
-	/* A locked read-modify-write; with the seq_cst fence it orders the announcement before the
-	 * look on every architecture. */
-	atomic_fetch_add_explicit(&wake->sleeping, 1, memory_order_seq_cst);
+/* What was published before this is seen by whoever announces itself after. */
+static void publish_fence(void)
+{
 #ifndef __SANITIZE_THREAD__
 	atomic_thread_fence(memory_order_seq_cst);
 #endif
-	seen = ready(arg);
-	if (!seen) {
-		futex_sleep(wake, seq, timeout_ms);
-		seen = ready(arg);
-	}
-	atomic_fetch_sub_explicit(&wake->sleeping, 1, memory_order_relaxed);
-	/* The spin failed, but had it gone on up to the maximum it might have succeeded: without
-	 * this a budget that once fell below the usual latency would stay there. */
-	spin_adapt(spin, seen && arax_now_ns() - start <= spin->max_ns);
-	return seen;
 }
 
-void arax_wake_ring(struct arax_wake *wake)
+static void ring_fenced(struct arax_wake *wake)
 {
 #ifdef __SANITIZE_THREAD__
 	/* The sanitizer knows no fences. A read-modify-write of the word that the sleeper modifies
 	 * is as good: one of the two comes first. It costs the cache line each time, though. */
-	if (!atomic_fetch_add_explicit(&wake->sleeping, 0, memory_order_seq_cst))
-		return;
+	uint32_t word = atomic_fetch_or_explicit(&wake->word, 0, memory_order_seq_cst);
 #else
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!atomic_load_explicit(&wake->sleeping, memory_order_relaxed))
-		return;
+	uint32_t word = atomic_load_explicit(&wake->word, memory_order_relaxed);
 #endif
-	atomic_fetch_add_explicit(&wake->seq, 1, memory_order_release);
-	syscall(SYS_futex, &wake->seq, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	while (word & 1) {
+		if (atomic_compare_exchange_weak_explicit(
+			&wake->word, &word, word + 1, memory_order_release, memory_order_relaxed)) {
+			syscall(SYS_futex, &wake->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+			return;
+		}
+	}
+}
+
+void arax_wake_ring(struct arax_wake *wake)
+{
+	publish_fence();
+	ring_fenced(wake);
+}
+
+void arax_wake_ring_all(struct arax_wake *one, struct arax_wake *other)
+{
+	publish_fence();
+	ring_fenced(one);
+	ring_fenced(other);
+}
+
+void arax_wake_ring_if(struct arax_wake *always, struct arax_wake *wake,
+		       const _Atomic uint32_t *waited)
+{
+	publish_fence();
+	ring_fenced(always);
+#ifdef __SANITIZE_THREAD__
+	(void)waited;
+	ring_fenced(wake);
+#else
+	if (atomic_load_explicit(waited, memory_order_relaxed))
+		ring_fenced(wake);
+#endif
 }

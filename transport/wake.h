@@ -34,12 +34,31 @@ void arax_spin_init(struct arax_spin *spin, uint32_t max_ns);
 bool arax_wake_wait(struct arax_wake *wake, struct arax_spin *spin, bool (*ready)(void *arg),
 		    void *arg, int timeout_ms);
 
+/** arax_wake_spin() - the first half: look, and spin within the budget. Return: ready(arg). */
+bool arax_wake_spin(struct arax_spin *spin, bool (*ready)(void *arg), void *arg);
+
+/** arax_wake_sleep() - the second half: announce, look again, sleep. Return: as for both. */
+bool arax_wake_sleep(struct arax_wake *wake, struct arax_spin *spin, bool (*ready)(void *arg),
+		     void *arg, int timeout_ms);
+
 /**
  * arax_wake_ring() - wake whoever sleeps there; call after publishing
  *
- * Costs one fence and one load when nobody sleeps. Wakes all sleepers otherwise.
+ * Costs one fence and one load when nobody sleeps, or when somebody else has woken the sleepers
+ * already. Wakes all of them otherwise.
  */
 void arax_wake_ring(struct arax_wake *wake);
+
+/** arax_wake_ring_all() - ring two words for the price of one fence. */
+void arax_wake_ring_all(struct arax_wake *one, struct arax_wake *other);
+
+/**
+ * arax_wake_ring_if() - ring two words for the price of one fence, the second only if *waited
+ *
+ * Who sleeps on the second word sets *waited before it announces itself (arax_wake_sleep()).
+ */
+void arax_wake_ring_if(struct arax_wake *always, struct arax_wake *wake,
+		       const _Atomic uint32_t *waited);
 
 /** arax_now_ns() - CLOCK_MONOTONIC in nanoseconds. */
 uint64_t arax_now_ns(void);
