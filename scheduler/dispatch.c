@@ -57,8 +57,7 @@ int command_open(struct dispatch *d, const struct arax_record *record, struct co
 	c->owned = c->inlined = c->deferred = c->ran = false;
 	c->work = NULL;
 	c->queue = NULL;
-	c->submit_ns = arax_now_ns();
-	c->start_ns = c->end_ns = c->result = 0;
+	c->submit_ns = c->start_ns = c->end_ns = c->result = 0;
 	atomic_store_explicit(&c->after, NULL, memory_order_relaxed);
 	atomic_store_explicit(&c->published, false, memory_order_relaxed);
 	c->node.failed = record->flags & ARAX_RECORD_FAILED_WAIT;
@@ -85,10 +84,13 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 	return graph_enqueue(&d->graph, &c->node, &c->queue->graph, all, barrier);
 }
 
-/* The command is entered: run it now or keep it for later. */
+/* The command is entered: run it now or keep it for later. A launch that starts at once is
+ * submitted when it starts; every look at the clock counts there. */
 int command_submit(struct dispatch *d, struct command *c)
 {
 	int rc;
+	if (c->op != ARAX_OP_LAUNCH || c->node.pending)
+		c->submit_ns = arax_now_ns();
 	atomic_store_explicit(&d->shm->slots[c->slot].status, STATUS_SUBMITTED,
 			      memory_order_relaxed);
 	if (graph_close(&c->node))

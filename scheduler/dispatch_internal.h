@@ -65,7 +65,8 @@ struct command {
 	bool ran;	  /* was on a device */
 	const void *work; /* struct launch, struct arax_op_copy or _fill */
 	struct queue *queue;
-	uint64_t submit_ns, start_ns, end_ns, result;
+	uint64_t submit_ns; /* 0: when it started */
+	uint64_t start_ns, end_ns, result;
 	int status;
 	struct command *link;		 /* done stack, held list, copy engine */
 	_Atomic(struct command *) after; /* chained behind this one */

@@ -234,6 +234,8 @@ static int launch_on(struct dispatch *d, struct command *c, unsigned device)
 		return rc;
 	if (c->inlined)
 		return dev->ops->launch(dev, stream, &launch);
+	if (!c->submit_ns)
+		c->submit_ns = arax_now_ns();
 	d->running++;
 	d->on_devices++;
 	d->devices[device].queued++;
