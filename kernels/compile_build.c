@@ -5,6 +5,7 @@
  */
 #include "kernels/compile_build.h"
 
+#include "kernels/compile_binary.h"
 #include "kernels/compile_files.h"
 #include "kernels/compile_kernels.h"
 #include "kernels/compile_options.h"
@@ -343,6 +344,8 @@ static cl_int build_facts(struct build *build)
 	result->global_variable_size = globals;
 	if (status == CL_SUCCESS)
 		status = pocl_binary(pocl, build->program, &binary, &size);
+	if (status == CL_SUCCESS && type == CL_PROGRAM_BINARY_TYPE_EXECUTABLE)
+		size = binary_strip(binary, size);
 	result->binary = binary;
 	result->binary_size = size;
 	if (status == CL_SUCCESS && type == CL_PROGRAM_BINARY_TYPE_EXECUTABLE)

@@ -7,6 +7,8 @@
  */
 #include "kernels/compile_pocl.h"
 
+#include "kernels/compile_binary.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +23,6 @@
 #include <unistd.h>
 
 #define POCL_LIBRARY "libpocl.so.2"
-#define POCL_MAGIC "poclbin"
-#define POCL_ID_OFFSET 8
 #define HELPER_TIMEOUT_MS 20000
 
 static const char warm_up_source[] =
@@ -148,11 +148,8 @@ static int pocl_binary_id(struct pocl *pocl, const char *source, bool link, uint
 	int error = 0;
 	if (status != CL_SUCCESS)
 		error = pocl_fail(pocl, -EIO, "the first build", status);
-	else if (size < POCL_ID_OFFSET + sizeof(*id) ||
-		 memcmp(binary, POCL_MAGIC, sizeof(POCL_MAGIC)) != 0)
+	else if (binary_id(binary, size, id) < 0)
 		error = pocl_fail(pocl, -EPROTO, "reading a PoCL binary", 0);
-	else
-		memcpy(id, (const char *)binary + POCL_ID_OFFSET, sizeof(*id));
 	free(binary);
 	pocl->cl->clReleaseProgram(program);
 	return error;
