@@ -10,6 +10,7 @@
  */
 #include "kernels/compile_build.h"
 #include "kernels/compile_pocl.h"
+#include "kernels/sandbox.h"
 #include "kernels/tree.h"
 #include "transport/build.h"
 #include "transport/control.h"
@@ -29,7 +30,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -54,6 +54,8 @@ struct zygote {
 	unsigned parallel, running, made;
 	uint64_t time_limit_ns;
 	char *directory;
+	bool sandbox_off;
+	struct sandbox sandbox;
 	struct job jobs[PARALLEL_MAX];
 };
 
@@ -82,12 +84,51 @@ static void job_default_signals(void)
 		signal(fatal[i], SIG_DFL);
 }
 
+/* The control socket, the other builds' files: nothing of the zygote's comes along. */
+static int job_close_others(int a, int b, int c)
+{
+	int last = STDERR_FILENO;
+
+	for (int i = 0; i < 3; i++) {
+		int next = INT_MAX;
+
+		next = a > last && a < next ? a : next;
+		next = b > last && b < next ? b : next;
+		next = c > last && c < next ? c : next;
+		if (next > last + 1 && close_range((unsigned)last + 1, (unsigned)next - 1, 0) < 0)
+			return -errno;
+		if (next == INT_MAX)
+			return 0;
+		last = next;
+	}
+	return close_range((unsigned)last + 1, ~0u, 0) < 0 ? -errno : 0;
+}
+
+/* Into the sandbox, in a directory that no other build sees. Its own files there are all that the
+ * compiler can write; what it can read are libraries, its own headers and what came with the
+ * request. */
+static int job_enter(const struct zygote *zygote, const struct job *job, int request)
+{
+	struct sandbox sandbox = zygote->sandbox;
+	char directory[PATH_MAX];
+
+	int error = job_close_others(request, job->result, sandbox.proc);
+	if (!error && chdir(job->directory) < 0)
+		error = -errno;
+	if (!error)
+		error = getcwd(directory, sizeof(directory))
+			    ? sandbox_enter(&sandbox, directory, directory)
+			    : -errno;
+	if (!error && mkdir("cache", 0700) < 0)
+		error = -errno;
+	return error ?: sandbox_seal(&sandbox);
+}
+
 /* The child from its fork to its end: one program. */
 static _Noreturn void job_child(const struct zygote *zygote, const struct job *job, int request,
 				pid_t parent)
 {
 	struct arax_writer writer = {0};
-	const struct rlimit no_core = {0, 0};
 	const void *data;
 	size_t size;
 
@@ -95,12 +136,15 @@ static _Noreturn void job_child(const struct zygote *zygote, const struct job *j
 	if (getppid() != parent)
 		_exit(1);
 	setpgid(0, 0);
-	setrlimit(RLIMIT_CORE, &no_core);
 	job_default_signals();
 	dup2(job->output, STDOUT_FILENO);
 	dup2(job->output, STDERR_FILENO);
-	if (chdir(job->directory) < 0 || mkdir("cache", 0700) < 0)
+	if (job_enter(zygote, job, request) < 0)
 		_exit(2);
+	/* Another user than before has lost it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
 	if (arax_memfd_map(request, ARAX_BUILD_MAX, &data, &size) < 0 ||
 	    build_run(&zygote->pocl, data, size, &writer) < 0)
 		_exit(3);
@@ -330,7 +374,8 @@ static int zygote_serve(struct zygote *zygote)
 
 static int zygote_directory(struct zygote *zygote)
 {
-	const char *work = getenv("ARAX_WORK_DIR");
+	const char *work =
+	    zygote->sandbox.holds & SANDBOX_MOUNT ? SANDBOX_HOME : getenv("ARAX_WORK_DIR");
 
 	if (asprintf(&zygote->directory, "%s/compile-XXXXXX", work && *work ? work : "/tmp") < 0)
 		return -ENOMEM;
@@ -339,11 +384,14 @@ static int zygote_directory(struct zygote *zygote)
 	return chdir(zygote->directory) < 0 ? -errno : 0;
 }
 
-static int zygote_ready(void)
+static int zygote_ready(const struct zygote *zygote)
 {
-	struct arax_control_plain ready = {
+	struct arax_control_ready ready = {
 	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_READY, .major = 1},
+	    .sandbox = zygote->sandbox.holds,
 	};
+
+	snprintf(ready.missing, sizeof(ready.missing), "%s", zygote->sandbox.missing);
 
 	return arax_socket_send(CONTROL_FD, &ready, sizeof(ready), NULL, 0);
 }
@@ -365,7 +413,12 @@ static unsigned zygote_threads(void)
 static int zygote_prepare(struct zygote *zygote)
 {
 	struct pocl_helper helper;
-	int error = zygote_directory(zygote);
+	int error = sandbox_open(&zygote->sandbox, SANDBOX_COMPILER, zygote->sandbox_off);
+
+	if (error)
+		fprintf(stderr, "arax-compile: sandbox: %s\n", strerror(-error));
+	else
+		error = zygote_directory(zygote);
 
 	/* The cache is below the current directory, which each child changes to its own. */
 	if (!error && (setenv("POCL_CACHE_DIR", "cache", 1) < 0 ||
@@ -405,6 +458,10 @@ static int zygote_options(struct zygote *zygote, int argc, char **argv)
 			puts("arax-compile " ARAX_VERSION);
 			exit(0);
 		}
+		if (strcmp(argv[i], "--sandbox=off") == 0) {
+			zygote->sandbox_off = true;
+			continue;
+		}
 		if (strcmp(argv[i], "--time-limit") == 0 && value && value < 1000000)
 			zygote->time_limit_ns = value * 1000000000ull;
 		else if (strcmp(argv[i], "--parallel") == 0 && value)
@@ -434,7 +491,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* without araxd nobody asks; it is single-threaded */
 	error = zygote_prepare(&zygote);
 	if (!error)
-		error = zygote_ready();
+		error = zygote_ready(&zygote);
 	if (!error)
 		error = zygote_serve(&zygote);
 	if (error)

@@ -208,6 +208,18 @@ static void print_json(json_t *root)
 	putchar('\n');
 }
 
+/* What stands around tenants or compilers. */
+static void print_sandbox(const char *of, const json_t *sandbox)
+{
+	if (!json_is_object(sandbox))
+		return;
+	if (json_is_true(json_object_get(sandbox, "complete")))
+		printf("sandbox   %s: complete (%s)\n", of, text(sandbox, "walls"));
+	else
+		printf("sandbox   %s: DEGRADED, only %s; %s\n", of, text(sandbox, "walls"),
+		       text(sandbox, "missing"));
+}
+
 static void print_daemon(const json_t *root)
 {
 	const json_t *daemon = json_object_get(root, "daemon"),
@@ -227,6 +239,8 @@ static void print_daemon(const json_t *root)
 	       number(compiler, "cache_misses"), number(compiler, "failed_builds"));
 	if (*text(compiler, "error"))
 		printf("          %s\n", text(compiler, "error"));
+	print_sandbox("tenants", json_object_get(pool, "sandbox"));
+	print_sandbox("compilers", json_object_get(compiler, "sandbox"));
 }
 
 /* "cpu-basic 12 ms, cpu-pthread 3 ms" */

@@ -7,6 +7,7 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_loop.c
+	araxd_sandbox.c
 	araxd_socket.c araxd_work.c config.c pool.c status.c zygote.c)
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
 	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")
@@ -19,7 +20,7 @@ target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERS
 target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(arax PRIVATE arax-transport PkgConfig::JANSSON ${CMAKE_DL_LIBS})
 
-add_executable(test-scheduler-config test_config.c config.c)
+add_executable(test-scheduler-config test_config.c config.c ../kernels/sandbox_walls.c)
 target_compile_definitions(test-scheduler-config PRIVATE _GNU_SOURCE)
 target_include_directories(test-scheduler-config PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(test-scheduler-config PRIVATE PkgConfig::INIH)

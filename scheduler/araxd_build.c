@@ -52,6 +52,8 @@ struct builder {
 	unsigned parallel, failures;
 	uint64_t last_id, hits, misses, failed;
 	char error[256];
+	char refused[128]; /* why we ended the compiler that was starting; "" */
+	struct sandbox_state sandbox;
 	struct build *builds;
 	struct domain *domains;
 	struct timer retry;
@@ -219,10 +221,13 @@ static void builder_ended(struct child *child, const siginfo_t *how)
 {
 	struct builder *builder = CONTAINER(child, struct builder, child);
 	bool was_ready = builder->ready;
-	char text[64];
+	char text[sizeof(builder->refused)];
 
 	builder->ready = false;
 	child_describe(how, text, sizeof(text));
+	if (builder->refused[0])
+		snprintf(text, sizeof(text), "%s", builder->refused);
+	builder->refused[0] = '\0';
 	builder_sweep(builder);
 	for (struct build *b = builder->builds, *next; b; b = next) {
 		next = b->next;
@@ -275,9 +280,14 @@ static void builder_message(struct child *child, const struct arax_control_head 
 {
 	struct builder *builder = CONTAINER(child, struct builder, child);
 
-	if (size != sizeof(struct arax_control_plain))
+	if (size != (head->type == ARAX_CONTROL_READY ? sizeof(struct arax_control_ready)
+						      : sizeof(struct arax_control_plain)))
 		return child_kill(child);
 	if (head->type == ARAX_CONTROL_READY && !builder->ready) {
+		if (!sandbox_take(&builder->sandbox, (const void *)head, SANDBOX_ALL_COMPILER,
+				  &builder->daemon->config, builder->refused))
+			return child_kill(child);
+		builder->refused[0] = '\0';
 		builder->ready = true;
 		builder->failures = 0;
 		builder->error[0] = '\0';
@@ -309,8 +319,11 @@ void builder_warm(struct builder *builder)
 		return builder_broken(builder, "does not start: no memory");
 	snprintf(limit, sizeof(limit), "%u", daemon->config.compile_time_limit);
 	snprintf(parallel, sizeof(parallel), "%u", builder->parallel);
-	char option_limit[] = "--time-limit", option_parallel[] = "--parallel";
-	char *argv[] = {path, option_limit, limit, option_parallel, parallel, NULL};
+	char option_limit[] = "--time-limit", option_parallel[] = "--parallel",
+	     option_off[] = "--sandbox=off";
+	char *argv[] = {path, option_limit, limit, option_parallel, parallel, NULL, NULL};
+	if (!daemon->config.sandbox)
+		argv[5] = option_off;
 	int error = child_start(&builder->child, &daemon->loop, path, argv, daemon->work);
 	free(path);
 	if (error) {
@@ -459,6 +472,7 @@ void builder_drop(struct builder *builder, const struct client *client)
 struct builder_state builder_state(const struct builder *builder)
 {
 	struct builder_state state = {
+	    .sandbox = &builder->sandbox,
 	    .running = builder->child.pid != 0,
 	    .ready = builder->ready,
 	    .pid = builder->child.pid,

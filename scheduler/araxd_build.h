@@ -8,6 +8,7 @@
 #include "scheduler/araxd.h"
 
 struct builder_state {
+	const struct sandbox_state *sandbox;
 	bool running, ready;
 	pid_t pid;
 	unsigned waiting, compiling;

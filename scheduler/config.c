@@ -5,6 +5,7 @@
  */
 #include "scheduler/config.h"
 
+#include "kernels/sandbox_walls.h"
 #include "scheduler/policy_names.h"
 
 #include <ctype.h>
@@ -36,6 +37,7 @@ void config_defaults(struct config *config)
 	    .policy = ARAX_POLICY_DEFAULT,
 	    .cache_size = 512u << 20,
 	    .compile_time_limit = 300,
+	    .sandbox = true,
 	};
 }
 
@@ -184,6 +186,17 @@ static bool config_set_directory(struct config *config, const char *value)
 	return true;
 }
 
+static bool config_set_sandbox(struct config *config, const char *value)
+{
+	config->sandbox = strcmp(value, "on") == 0;
+	return config->sandbox || strcmp(value, "off") == 0;
+}
+
+static bool config_set_require(struct config *config, const char *value)
+{
+	return sandbox_parse(value, &config->sandbox_require);
+}
+
 enum config_kind { CONFIG_UNSIGNED, CONFIG_COUNT64, CONFIG_SIZE, CONFIG_CALL };
 
 static const struct config_key {
@@ -213,6 +226,10 @@ static const struct config_key {
     {"cache", "directory", "an absolute path", CONFIG_CALL, 0, 0, 0, config_set_directory},
     {"cache", "size", "a size of at least 1M", CONFIG_SIZE, FIELD(cache_size), 1 << 20, 1ull << 44,
      NULL},
+    {"sandbox", "use", "on or off", CONFIG_CALL, 0, 0, 0, config_set_sandbox},
+    {"sandbox", "require",
+     "all, none or a comma list of seccomp, landlock, mount, pid, net, ipc, identity", CONFIG_CALL,
+     0, 0, 0, config_set_require},
     {"compile", "time_limit", "1 to 86400 seconds", CONFIG_UNSIGNED, FIELD(compile_time_limit), 1,
      86400, NULL},
     {"compile", "parallel", "0 to 64", CONFIG_UNSIGNED, FIELD(compile_parallel), 0, 64, NULL},

@@ -28,6 +28,9 @@ struct config {
 	/* [cache] */
 	char cache_directory[4096]; /* "": the default */
 	uint64_t cache_size;
+	/* [sandbox] */
+	bool sandbox;
+	unsigned sandbox_require; /* enum sandbox_wall: without these nobody is served */
 	/* [compile] */
 	unsigned compile_time_limit; /* seconds */
 	unsigned compile_parallel;   /* 0: as many as there are CPUs */

@@ -325,6 +325,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 		return -ENOMEM;
 	d->config = *config;
 	d->shm = config->arena;
+	d->engine = config->engine;
 	d->stats = config->stats ? config->stats : &private_stats;
 	d->record = aligned_alloc(64, ARAX_RECORD_MAX);
 	d->launch_scratch = malloc(sizeof(struct launch) + 1024 * sizeof(struct launch_arg));

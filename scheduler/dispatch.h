@@ -14,6 +14,7 @@
 #include "transport/control.h"
 
 struct dispatch;
+struct copy_engine;
 
 struct dispatch_config {
 	struct arax_device *devices; /* outlive the dispatcher */
@@ -22,9 +23,14 @@ struct dispatch_config {
 	const struct policy *policy;
 	void *arena;
 	uint64_t arena_size;
-	struct arax_stats *stats; /* or NULL */
-	int stdout_fd;		  /* memfd that kernels print into (O_APPEND), or -1 */
+	struct arax_stats *stats;   /* or NULL */
+	int stdout_fd;		    /* memfd that kernels print into (O_APPEND), or -1 */
+	struct copy_engine *engine; /* from engine_new(), or NULL: made when first needed */
 };
+
+/** engine_new() - the thread for large copies, for who cannot make one later. Return: 0 or -errno.
+ */
+int engine_new(struct copy_engine **engine);
 
 /** dispatch_new() - Return: 0 or -errno. */
 int dispatch_new(const struct dispatch_config *config, struct dispatch **dispatch);

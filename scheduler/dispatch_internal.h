@@ -144,7 +144,6 @@ void group_choose(const size_t global[3], unsigned dims, unsigned parallel, size
 		  size_t local[3]);
 
 /* dispatch_box.c */
-int engine_new(struct copy_engine **engine);
 int box_keep(struct command *c);
 int box_start(struct dispatch *d, struct command *c);
 

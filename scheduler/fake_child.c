@@ -34,7 +34,7 @@ static int test_file(const char *name, int flags)
 
 static int send_ready(int fd)
 {
-	struct arax_control_plain ready = {
+	struct arax_control_ready ready = {
 	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_READY, .major = 1}};
 
 	return arax_socket_send(CONTROL, &ready, sizeof(ready), &fd, fd >= 0);

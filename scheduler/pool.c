@@ -14,6 +14,7 @@
 #include "transport/socket.h"
 #include "transport/wake.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <sched.h>
@@ -28,6 +29,7 @@
 
 #define POOL_STARTING_MAX 4
 #define POOL_BACKOFF_MAX_MS 10000
+#define TENANT_LINES 64
 #define POOL_GIVE_UP 3 /* failures in a row after which requests do not wait */
 
 /* As much of the arena as the client's own counts need. */
@@ -42,6 +44,7 @@ struct pool {
 	int info_fd;
 	unsigned failures;
 	char error[256];
+	struct sandbox_state sandbox;
 	struct timer retry;
 };
 
@@ -79,6 +82,11 @@ const struct tenant *pool_tenants(const struct pool *pool)
 pid_t pool_zygote(const struct pool *pool)
 {
 	return pool->zygote.child.pid;
+}
+
+const struct sandbox_state *pool_sandbox(const struct pool *pool)
+{
+	return &pool->sandbox;
 }
 
 const char *pool_error(const struct pool *pool)
@@ -143,9 +151,11 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 	struct tenant *tenant = CONTAINER(child, struct tenant, child);
 	struct pool *pool = tenant->pool;
 	bool failed = tenant->state != TENANT_ATTACHED;
-	char text[64];
+	char text[sizeof(tenant->refused)];
 
 	child_describe(how, text, sizeof(text));
+	if (tenant->refused[0])
+		snprintf(text, sizeof(text), "%s", tenant->refused);
 	if (tenant->state == TENANT_ATTACHED) {
 		araxd_info("tenant %d of %s (%d) %s", tenant->pid, tenant->program,
 			   tenant->client_pid, text);
@@ -210,18 +220,49 @@ static int pool_freeze(struct pool *pool, int fd)
 	return 0;
 }
 
+/* A line for the log. Kernels can send them, too: not many, and nothing that a terminal obeys. */
+static int tenant_line(struct tenant *tenant, const struct arax_control_log *log, size_t size)
+{
+	char line[sizeof(log->line)];
+	size_t i;
+
+	if (size != sizeof(*log) || ++tenant->lines > TENANT_LINES)
+		return -EPROTO;
+	for (i = 0; i + 1 < sizeof(line) && log->line[i]; i++)
+		line[i] = isprint((unsigned char)log->line[i]) ? log->line[i] : '?';
+	line[i] = '\0';
+	araxd_info("tenant %d says: %s", tenant->pid, line);
+	return 0;
+}
+
+static int tenant_ready(struct tenant *tenant, const struct arax_control_ready *ready, size_t size,
+			int info)
+{
+	struct pool *pool = tenant->pool;
+
+	if (tenant->state != TENANT_STARTING || size != sizeof(*ready))
+		return -EPROTO;
+	if (!sandbox_take(&pool->sandbox, ready, SANDBOX_ALL, &pool->daemon->config,
+			  tenant->refused))
+		return -EPERM;
+	tenant->refused[0] = '\0';
+	return pool->info_fd < 0 ? pool_freeze(pool, info) : 0;
+}
+
 static void tenant_message(struct child *child, const struct arax_control_head *head, size_t size,
 			   int fds[ARAX_FDS_MAX])
 {
 	struct tenant *tenant = CONTAINER(child, struct tenant, child);
 	struct pool *pool = tenant->pool;
-	int error = 0;
+	int error = -EPROTO;
 
-	if (head->type != ARAX_CONTROL_READY || tenant->state != TENANT_STARTING ||
-	    size != sizeof(struct arax_control_plain))
-		error = -EPROTO;
-	else if (pool->info_fd < 0)
-		error = pool_freeze(pool, fds[0]);
+	if (head->type == ARAX_CONTROL_LOG) {
+		error = tenant_line(tenant, (const void *)head, size);
+		if (!error)
+			return;
+	} else if (head->type == ARAX_CONTROL_READY) {
+		error = tenant_ready(tenant, (const void *)head, size, fds[0]);
+	}
 	if (error) {
 		araxd_error("tenant %d: %s", tenant->pid, strerror(-error));
 		child_kill(child);
@@ -377,6 +418,7 @@ int pool_new(struct araxd *daemon, struct pool **pool)
 	(*pool)->retry.fire = pool_retry;
 	(*pool)->zygote.libexec = daemon->libexec;
 	(*pool)->zygote.work = daemon->work;
+	(*pool)->zygote.sandbox = daemon->config.sandbox;
 	(*pool)->zygote.forked = pool_forked;
 	(*pool)->zygote.ended = pool_zygote_ended;
 	return 0;

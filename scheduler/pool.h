@@ -7,6 +7,7 @@
 
 #include "scheduler/araxd.h"
 #include "scheduler/araxd_child.h"
+#include "scheduler/araxd_sandbox.h"
 
 enum tenant_state { TENANT_STARTING, TENANT_READY, TENANT_ATTACHED };
 
@@ -23,6 +24,8 @@ struct tenant {
 	pid_t pid, client_pid; /* stay known after the process has ended */
 	uid_t uid;
 	char devices[128], policy[32], program[64];
+	char refused[128]; /* why it was ended by us before it had a client; "" */
+	unsigned lines;	   /* that it has sent for the log */
 	struct tenant *next;
 };
 
@@ -59,6 +62,9 @@ const struct tenant *pool_tenants(const struct pool *pool);
 
 /** pool_zygote() - its pid, 0 when it does not run. */
 pid_t pool_zygote(const struct pool *pool);
+
+/** pool_sandbox() - how tenants are sandboxed, as the latest said. */
+const struct sandbox_state *pool_sandbox(const struct pool *pool);
 
 /** pool_error() - why tenants do not start; "" when they do. */
 const char *pool_error(const struct pool *pool);

@@ -283,14 +283,26 @@ static json_t *status_totals(const struct history *history, uid_t viewer)
 			 "errors", status_number(history->errors), "kernel_times", kernels);
 }
 
+static json_t *status_sandbox(const struct sandbox_state *state)
+{
+	char walls[128];
+
+	if (!state->known)
+		return json_null();
+	sandbox_format(state->walls, walls, sizeof(walls));
+	return json_pack("{s:s, s:b, s:s}", "walls", walls, "complete",
+			 (int)(state->walls == state->whole), "missing", state->missing);
+}
+
 static json_t *status_pool(const struct araxd *daemon)
 {
 	struct pool_count count = pool_count(daemon->pool);
 
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:s}", "configured", (int)daemon->config.pool,
-			 "starting", (int)count.starting, "ready", (int)count.ready, "attached",
-			 (int)count.attached, "zygote", (int)pool_zygote(daemon->pool), "error",
-			 pool_error(daemon->pool));
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:s, s:o}", "configured",
+			 (int)daemon->config.pool, "starting", (int)count.starting, "ready",
+			 (int)count.ready, "attached", (int)count.attached, "zygote",
+			 (int)pool_zygote(daemon->pool), "error", pool_error(daemon->pool),
+			 "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
 }
 
 static json_t *status_compiler(const struct araxd *daemon)
@@ -298,11 +310,12 @@ static json_t *status_compiler(const struct araxd *daemon)
 	struct builder_state state = builder_state(daemon->builder);
 	const char *word = state.ready ? "ready" : state.running ? "starting" : "not running";
 
-	return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o, s:s}", "state", word, "pid",
+	return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o, s:s, s:o}", "state", word, "pid",
 			 (int)state.pid, "waiting", (int)state.waiting, "compiling",
 			 (int)state.compiling, "cache_hits", status_number(state.hits),
 			 "cache_misses", status_number(state.misses), "failed_builds",
-			 status_number(state.failures), "error", state.error);
+			 status_number(state.failures), "error", state.error, "sandbox",
+			 status_sandbox(state.sandbox));
 }
 
 static char *status_dump(json_t *root)

@@ -33,6 +33,8 @@ static const char *const device_names[] = {"cpu-basic", "cpu-pthread"};
 #define NDEVICES 2
 
 struct tenant {
+	struct sandbox sandbox;
+	struct copy_engine *engine;
 	struct arax_device devices[NDEVICES];
 	unsigned ndevices;
 	struct arax_opencl *opencl;
@@ -51,12 +53,13 @@ static _Noreturn void fail(const char *what, int err)
 }
 
 /* What every tenant would do alike, and the zygote does for all of them. */
-static void load(struct tenant *t)
+static void load(struct tenant *t, bool sandbox_off)
 {
 	const char *error;
-	int rc = tenant_restrict();
+	int rc = sandbox_open(&t->sandbox, SANDBOX_TENANT, sandbox_off);
+	rc = rc ?: tenant_hide();
 	if (rc)
-		fail("restrictions", rc);
+		fail("sandbox", rc);
 	if (arax_opencl_load(LIBRARY, &t->opencl, &error)) {
 		tenant_log("%s: %s", LIBRARY, error);
 		tenant_leave(1);
@@ -65,9 +68,9 @@ static void load(struct tenant *t)
 
 static void set_up(struct tenant *t)
 {
-	int rc = tenant_environment();
+	int rc = tenant_environment(&t->sandbox);
 	if (rc)
-		fail("cache directory", rc);
+		fail("sandbox", rc);
 	t->stdout_fd = tenant_stdout();
 	if (t->stdout_fd < 0)
 		fail("stdout", t->stdout_fd);
@@ -83,6 +86,18 @@ static void start_devices(struct tenant *t)
 	}
 	t->ndevices = (unsigned)n;
 	tenant_signals();
+}
+
+/* No thread is made after this, and no file opened but in the scratch directory. */
+static void seal(struct tenant *t)
+{
+	int rc = tenant_watch_start();
+	rc = rc ?: engine_new(&t->engine);
+	if (rc)
+		fail("threads", rc);
+	rc = tenant_seal(&t->sandbox, CONTROL_FD);
+	if (rc)
+		fail("sandbox", rc);
 }
 
 /* Touches the library's code once, so that the first client finds its pages. Nothing is compiled:
@@ -105,12 +120,14 @@ static void warm_up(struct tenant *t)
 static void send_ready(struct tenant *t)
 {
 	struct arax_device_info info;
-	struct arax_control_plain ready = {
+	struct arax_control_ready ready = {
 	    .head = {.magic = ARAX_CONTROL_MAGIC,
 		     .type = ARAX_CONTROL_READY,
 		     .major = ARAX_PROTOCOL_MAJOR,
 		     .minor = ARAX_PROTOCOL_MINOR},
+	    .sandbox = t->sandbox.holds,
 	};
+	snprintf(ready.missing, sizeof(ready.missing), "%s", t->sandbox.missing);
 	/* The last device is the most capable one; the limits of both are the same. */
 	struct arax_device *dev = &t->devices[t->ndevices - 1];
 	if (dev->ops->describe(dev, &info))
@@ -118,6 +135,8 @@ static void send_ready(struct tenant *t)
 	int fd = arax_memfd_from("arax-device", &info, sizeof(info));
 	if (fd < 0)
 		fail("device description", fd);
+	/* Before the client there is the sandbox. */
+	seal(t);
 	int rc = arax_socket_send(CONTROL_FD, &ready, sizeof(ready), &fd, 1);
 	if (rc)
 		fail("READY", rc);
@@ -252,6 +271,7 @@ static _Noreturn void serve(struct tenant *t)
 	    .arena_size = t->start.arena_size,
 	    .stats = map_stats(t),
 	    .stdout_fd = t->stdout_fd,
+	    .engine = t->engine,
 	};
 	int rc = dispatch_new(&config, &dispatch);
 	if (rc)
@@ -261,12 +281,21 @@ static _Noreturn void serve(struct tenant *t)
 	tenant_leave(1);
 }
 
+static bool has_option(char **argv, const char *option)
+{
+	while (*++argv)
+		if (!strcmp(*argv, option))
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	static struct tenant tenant;
-	load(&tenant);
-	if (argc == 2 && !strcmp(argv[1], "--zygote"))
-		tenant_zygote(CONTROL_FD, argv[1]);
+	(void)argc;
+	load(&tenant, has_option(argv, "--sandbox=off"));
+	if (has_option(argv, "--zygote"))
+		tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
 	set_up(&tenant);
 	start_devices(&tenant);
 	warm_up(&tenant);
@@ -279,8 +308,6 @@ int main(int argc, char **argv)
 	if (rc)
 		fail("arena", rc);
 	settle_address(&tenant);
-	rc = tenant_watch(tenant.link_fd, CONTROL_FD);
-	if (rc)
-		fail("watcher", rc);
+	tenant_watch(tenant.link_fd, CONTROL_FD);
 	serve(&tenant);
 }

@@ -17,19 +17,18 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-static char cache_dir[PATH_MAX];
+#include "transport/control.h"
+#include "transport/socket.h"
 
-int tenant_restrict(void)
+static char cache_dir[PATH_MAX]; /* to be removed at the end */
+static int log_socket = -1;	 /* instead of stderr */
+static pid_t outer_pid;
+
+int tenant_hide(void)
 {
-	const struct rlimit none = {0, 0};
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -errno;
-	if (!getenv("ARAX_DEBUG") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-		return -errno;
-	return setrlimit(RLIMIT_CORE, &none) ? -errno : 0;
+	return !getenv("ARAX_DEBUG") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ? -errno : 0;
 }
 
 /* The lock says that the directory is in use for as long as this process lives: tenants outlive
@@ -42,23 +41,37 @@ static int hold(const char *work)
 	return flock(fd, LOCK_SH | LOCK_NB) ? -errno : 0;
 }
 
-int tenant_environment(void)
+/* A directory of our own below work, or work itself when that is nobody else's already. */
+static int make_scratch(struct sandbox *sandbox, char *scratch)
 {
 	const char *work = getenv("ARAX_WORK_DIR");
-	int rc = work && work[0] ? hold(work) : 0;
+	bool own = sandbox->holds & SANDBOX_MOUNT;
+	int rc = !own && work && work[0] ? hold(work) : 0;
 	if (rc)
 		return rc;
 	char path[PATH_MAX];
 	int n = snprintf(path, sizeof(path), "%s/tenant-XXXXXX", work && work[0] ? work : "/tmp");
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return -ENAMETOOLONG;
-	if (!mkdtemp(path))
-		return -errno;
-	memcpy(cache_dir, path, sizeof(cache_dir));
+	if (!own) {
+		if (!mkdtemp(path))
+			return -errno;
+		memcpy(cache_dir, path, sizeof(cache_dir));
+	}
+	return sandbox_enter(sandbox, path, scratch);
+}
+
+int tenant_environment(struct sandbox *sandbox)
+{
+	char scratch[PATH_MAX];
+	outer_pid = sandbox_pid(sandbox);
+	int rc = make_scratch(sandbox, scratch);
+	if (rc)
+		return rc;
 	/* basic is first: its index is also the order of preference for loading programs. */
 	if (setenv("POCL_DEVICES", "basic pthread", 1) ||
 	    setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 1) ||
-	    setenv("POCL_CACHE_DIR", cache_dir, 1) || unsetenv("POCL_MEMORY_LIMIT"))
+	    setenv("POCL_CACHE_DIR", scratch, 1) || unsetenv("POCL_MEMORY_LIMIT"))
 		return -errno;
 	return 0;
 }
@@ -106,14 +119,37 @@ _Noreturn void tenant_leave(int status)
 	_exit(status);
 }
 
+int tenant_seal(struct sandbox *sandbox, int control)
+{
+	/* Whatever it was, a terminal or a file, kernels have no business with it. */
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (null < 0 || dup2(null, STDERR_FILENO) < 0)
+		return -errno;
+	close(null);
+	log_socket = control;
+	return sandbox_seal(sandbox);
+}
+
+/* A line that cannot be sent is lost: araxd has gone, or it does not listen to so many. */
+static void log_send(const char *line)
+{
+	struct arax_control_log message = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_LOG, .major = 1}};
+	snprintf(message.line, sizeof(message.line), "%s", line);
+	(void)arax_socket_send(log_socket, &message, sizeof(message), NULL, 0);
+}
+
 void tenant_log(const char *format, ...)
 {
 	char line[512];
 	va_list args;
-	int n = snprintf(line, sizeof(line), "arax-tenant[%d]: ", (int)getpid());
+	int n = snprintf(line, sizeof(line),
+			 "arax-tenant[%d]: ", (int)(outer_pid ? outer_pid : getpid()));
 	va_start(args, format);
 	int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
 	va_end(args);
+	if (m >= 0 && log_socket >= 0)
+		return log_send(line + n);
 	size_t length = strlen(line);
 	if (m < 0 || length == 0)
 		return;

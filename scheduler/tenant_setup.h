@@ -5,11 +5,14 @@
 #ifndef ARAX_SCHEDULER_TENANT_SETUP_H
 #define ARAX_SCHEDULER_TENANT_SETUP_H
 
-/** tenant_restrict() - no new privileges, no core dumps, not dumpable. Return: 0 or -errno. */
-int tenant_restrict(void);
+#include "kernels/sandbox.h"
 
-/** tenant_environment() - what PoCL reads, with a private cache directory. Return: 0 or -errno. */
-int tenant_environment(void);
+/** tenant_hide() - nobody else may look into this process. Return: 0 or -errno. */
+int tenant_hide(void);
+
+/** tenant_environment() - enter the sandbox, and what PoCL reads: a private cache directory.
+ *  Return: 0 or -errno. */
+int tenant_environment(struct sandbox *sandbox);
 
 /** tenant_stdout() - a memfd becomes standard output: kernels print there. Return: fd or -errno. */
 int tenant_stdout(void);
@@ -21,7 +24,11 @@ void tenant_signals(void);
 /** tenant_leave() - remove the cache directory and end the process at once, whatever else runs. */
 _Noreturn void tenant_leave(int status);
 
-/** tenant_log() - one line on stderr. */
+/** tenant_seal() - last, with all threads there: give up stderr (lines go to araxd from now on)
+ *  and close the sandbox. Return: 0 or -errno. */
+int tenant_seal(struct sandbox *sandbox, int control);
+
+/** tenant_log() - one line for people. */
 void tenant_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include "scheduler/tenant_setup.h"
@@ -15,6 +16,7 @@
 #include "transport/socket.h"
 
 static struct pollfd watched[2]; /* link, control */
+static sem_t known;		 /* they are */
 
 /* Return: is the peer still there? */
 static int drain(int fd)
@@ -32,6 +34,8 @@ static int drain(int fd)
 static void *watch(void *arg)
 {
 	(void)arg;
+	while (sem_wait(&known) && errno == EINTR)
+		;
 	for (;;) {
 		if (poll(watched, 2, -1) < 0 && errno != EINTR)
 			tenant_leave(1);
@@ -43,10 +47,17 @@ static void *watch(void *arg)
 	return NULL;
 }
 
-int tenant_watch(int link, int control)
+int tenant_watch_start(void)
 {
 	pthread_t thread;
+	if (sem_init(&known, 0, 0))
+		return -errno;
+	return -pthread_create(&thread, NULL, watch, NULL);
+}
+
+void tenant_watch(int link, int control)
+{
 	watched[0] = (struct pollfd){.fd = link, .events = POLLIN};
 	watched[1] = (struct pollfd){.fd = control, .events = POLLIN};
-	return -pthread_create(&thread, NULL, watch, NULL);
+	sem_post(&known);
 }

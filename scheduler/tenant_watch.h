@@ -6,12 +6,15 @@
 #ifndef ARAX_SCHEDULER_TENANT_WATCH_H
 #define ARAX_SCHEDULER_TENANT_WATCH_H
 
+/** tenant_watch_start() - make the thread, which then waits for something to watch: when there is
+ *  a client no thread can be made any more. Return: 0 or -errno. */
+int tenant_watch_start(void);
+
 /**
- * tenant_watch() - start the watcher
+ * tenant_watch() - begin
  * @link: socket to the client; its end ends the process
  * @control: socket to araxd; its end means nothing: applications outlive a daemon
- * Return: 0 or -errno.
  */
-int tenant_watch(int link, int control);
+void tenant_watch(int link, int control);
 
 #endif

@@ -25,13 +25,26 @@
 #include "transport/control.h"
 #include "transport/socket.h"
 
-/* In the new process: a session of its own and nothing of the zygote's but standard streams. */
-static void become_tenant(int control, int socket, char *argument, const char *work)
+/* Moves a descriptor to a place, out of which another one goes. Return: the place or -1. */
+static int keep_descriptor(int fd, int place, int *other)
 {
-	memset(argument, 0, strlen(argument));
+	if (*other == place)
+		*other = fcntl(*other, F_DUPFD_CLOEXEC, place + 1);
+	return *other >= 0 && (fd == place || dup3(fd, place, O_CLOEXEC) >= 0) ? place : -1;
+}
+
+/* In the new process: a session of its own and nothing of the zygote's but standard streams. */
+static void become_tenant(int control, int socket, char **argv, const char *work,
+			  struct sandbox *sandbox)
+{
+	while (*++argv)
+		memset(*argv, 0, strlen(*argv));
 	prctl(PR_SET_NAME, "arax-tenant");
-	if (setsid() < 0 || dup2(socket, control) < 0 ||
-	    close_range((unsigned)control + 1, ~0u, 0) || setenv("ARAX_WORK_DIR", work, 1)) {
+	int last = control;
+	if (sandbox->proc >= 0)
+		last = sandbox->proc = keep_descriptor(sandbox->proc, control + 1, &socket);
+	if (last < 0 || setsid() < 0 || dup2(socket, control) < 0 ||
+	    close_range((unsigned)last + 1, ~0u, 0) || setenv("ARAX_WORK_DIR", work, 1)) {
 		tenant_log("a tenant's start: %s", strerror(errno));
 		_exit(1);
 	}
@@ -39,7 +52,7 @@ static void become_tenant(int control, int socket, char *argument, const char *w
 
 /* Twice, so that the tenant's parent ends at once and it becomes the child of araxd, which is a
  * subreaper. Return: 0 in the tenant; its pid, or -errno in pid. */
-static bool fork_tenant(int32_t *pid)
+static bool fork_tenant(int32_t *pid, struct sandbox *sandbox)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC)) {
@@ -48,6 +61,7 @@ static bool fork_tenant(int32_t *pid)
 	}
 	pid_t middle = fork();
 	if (middle == 0) {
+		sandbox_unshare_pids(sandbox);
 		*pid = (int32_t)fork();
 		if (*pid == 0)
 			return true;
@@ -67,12 +81,13 @@ static bool fork_tenant(int32_t *pid)
 }
 
 /* Return: true in the tenant, false in the zygote. */
-static bool serve_spawn(int control, char *argument, struct arax_control_spawn *spawn, int socket)
+static bool serve_spawn(int control, char **argv, struct sandbox *sandbox,
+			struct arax_control_spawn *spawn, int socket)
 {
 	int32_t pid;
 	spawn->work[sizeof(spawn->work) - 1] = 0;
-	if (fork_tenant(&pid)) {
-		become_tenant(control, socket, argument, spawn->work);
+	if (fork_tenant(&pid, sandbox)) {
+		become_tenant(control, socket, argv, spawn->work, sandbox);
 		return true;
 	}
 	close(socket);
@@ -89,9 +104,10 @@ static bool serve_spawn(int control, char *argument, struct arax_control_spawn *
 
 /* PoCL asks hwloc for the machine's topology, once per device: 2 to 6 ms of a tenant's start. It is
  * read once here, and tenants get it as a file. Without it they start a little later. */
-static void share_topology(void)
+static void share_topology(const struct sandbox *sandbox)
 {
-	const char *work = getenv("ARAX_WORK_DIR");
+	bool own = sandbox->holds & SANDBOX_MOUNT;
+	const char *work = own ? SANDBOX_HOME : getenv("ARAX_WORK_DIR");
 	hwloc_topology_t topology;
 	char *path;
 	if (!work || asprintf(&path, "%s/topology.xml", work) < 0)
@@ -105,12 +121,12 @@ static void share_topology(void)
 	free(path);
 }
 
-void tenant_zygote(int control, char *argument)
+void tenant_zygote(int control, char **argv, struct sandbox *sandbox)
 {
 	struct arax_control_spawn spawn;
 	int fds[ARAX_FDS_MAX];
 	prctl(PR_SET_NAME, "arax-zygote");
-	share_topology();
+	share_topology(sandbox);
 	for (;;) {
 		ssize_t n = arax_socket_recv(control, &spawn, sizeof(spawn), fds, -1);
 		if (n == 0)
@@ -120,7 +136,7 @@ void tenant_zygote(int control, char *argument)
 			tenant_log("not a SPAWN: %s", strerror(n < 0 ? (int)-n : EPROTO));
 			_exit(1);
 		}
-		if (serve_spawn(control, argument, &spawn, fds[0]))
+		if (serve_spawn(control, argv, sandbox, &spawn, fds[0]))
 			return;
 	}
 }

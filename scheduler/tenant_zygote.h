@@ -6,13 +6,16 @@
 #ifndef ARAX_SCHEDULER_TENANT_ZYGOTE_H
 #define ARAX_SCHEDULER_TENANT_ZYGOTE_H
 
+struct sandbox;
+
 /**
  * tenant_zygote() - fork a tenant for every SPAWN until araxd has gone
  * @control: socket to araxd
- * @argument: the argument that made this process a zygote; erased in tenants
+ * @argv: what made this process a zygote; erased in tenants
+ * @sandbox: opened; each tenant gets its own copy
  *
  * Returns in the new tenants only, with @control as the tenant's own; no other thread may run.
  */
-void tenant_zygote(int control, char *argument);
+void tenant_zygote(int control, char **argv, struct sandbox *sandbox);
 
 #endif

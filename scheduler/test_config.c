@@ -2,6 +2,7 @@
  *
  * arax.conf: what is understood, and that whatever is not is refused with file and line.
  */
+#include "kernels/sandbox_walls.h"
 #include "scheduler/config.h"
 #include "transport/testing.h"
 
@@ -29,7 +30,8 @@ static void test_good(void)
 			"# a comment\n[daemon]\npool = 5\nidle_exit=0\n[device]\ntype = cpu\n"
 			"name = A device\nglobal_memory = 4G\nlocal_memory = 64KiB\n"
 			"devices = cpu-pthread\n[policy]\nname = round-robin\n[cache]\n"
-			"directory = /x y\nsize = 1048576\n[compile]\ntime_limit = 7\n",
+			"directory = /x y\nsize = 1048576\n[compile]\ntime_limit = 7\n"
+			"[sandbox]\nuse = off\nrequire = seccomp, pid\n",
 			error) == 0);
 	CHECK(config.pool == 5 && config.idle_exit == 0 && config.has_idle_exit);
 	CHECK(config.type == 2 && strcmp(config.name, "A device") == 0);
@@ -38,8 +40,12 @@ static void test_good(void)
 	CHECK(strcmp(config.policy, "round-robin") == 0);
 	CHECK(strcmp(config.cache_directory, "/x y") == 0 && config.cache_size == 1 << 20);
 	CHECK(config.compile_time_limit == 7);
+	CHECK(!config.sandbox && config.sandbox_require == (SANDBOX_SECCOMP | SANDBOX_PID));
 	CHECK(read_text(&config, "", error) == 0);
 	CHECK(config.pool == 2 && config.type == 4 && !config.has_idle_exit);
+	CHECK(config.sandbox && !config.sandbox_require);
+	CHECK(read_text(&config, "[sandbox]\nrequire = all\n", error) == 0);
+	CHECK(config.sandbox_require == SANDBOX_ALL);
 }
 
 static void test_bad(void)
@@ -55,6 +61,9 @@ static void test_bad(void)
 	    {"[daemon]\npool = -1\n", ":2: ", "0 to 64"},
 	    {"[daemon]\npool =\n", ":2: ", "0 to 64"},
 	    {"[daemon]\npool 3\n", ":2: ", "neither"},
+	    {"[sandbox]\nuse = maybe\n", ":2: ", "on or off"},
+	    {"[sandbox]\nrequire = seccomp,apparmor\n", ":2: ", "comma list of seccomp"},
+	    {"[sandbox]\nrequire =\n", ":2: ", "comma list of seccomp"},
 	    {"[device]\ntype = fpga\n", ":2: ", "gpu, accelerator"},
 	    {"[device]\ndevices = cpu-basic, cuda\n", ":2: ", "comma list"},
 	    {"[device]\ndevices = cpu\n", ":2: ", "comma list"},

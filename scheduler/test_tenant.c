@@ -106,7 +106,7 @@ static int wait_exit(void)
 
 static void check_ready(void)
 {
-	struct arax_control_plain ready;
+	struct arax_control_ready ready;
 	int fds[ARAX_FDS_MAX];
 	const void *data;
 	size_t size;

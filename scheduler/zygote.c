@@ -34,13 +34,13 @@ static void zygote_ended(struct child *child, const siginfo_t *how)
 
 int zygote_start(struct zygote *zygote, struct loop *loop)
 {
-	char *path, option[] = "--zygote";
+	char *path, option[] = "--zygote", off[] = "--sandbox=off";
 
 	if (zygote->child.pid)
 		return 0;
 	if (asprintf(&path, "%s/arax-tenant", zygote->libexec) < 0)
 		return -ENOMEM;
-	char *argv[] = {path, option, NULL};
+	char *argv[] = {path, option, zygote->sandbox ? NULL : off, NULL};
 	zygote->child.message = zygote_message;
 	zygote->child.ended = zygote_ended;
 	int error = child_start(&zygote->child, loop, path, argv, zygote->work);

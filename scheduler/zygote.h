@@ -10,6 +10,7 @@
 struct zygote {
 	struct child child;
 	const char *libexec, *work; /* where its program is; its ARAX_WORK_DIR */
+	bool sandbox;		    /* as configured */
 	uint64_t last_id;
 	/* A tenant was forked (pid; to be adopted now) or could not be (-errno). */
 	void (*forked)(struct zygote *zygote, uint64_t id, int pid);

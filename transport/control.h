@@ -27,6 +27,7 @@ enum arax_control_type {
 	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd */
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
 	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
+	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
 };
@@ -77,7 +78,19 @@ struct arax_control_spawn {
 	char work[512]; /* the tenant's ARAX_WORK_DIR */
 };
 
-/* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, READY, COMPILE. */
+struct arax_control_ready {
+	struct arax_control_head head;
+	uint32_t sandbox; /* enum sandbox_wall: what stands around it, or around its children */
+	uint32_t pad;
+	char missing[256]; /* which walls do not, and why */
+};
+
+struct arax_control_log {
+	struct arax_control_head head;
+	char line[256];
+};
+
+/* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, COMPILE. */
 struct arax_control_plain {
 	struct arax_control_head head;
 };
