@@ -314,7 +314,7 @@ static void test_programs(void)
 static void test_processes(void)
 {
 	int me = getpid();
-	char secret[] = SECRET;
+	char secret[] = SECRET, zeros[128] = "";
 	const struct {
 		long base, size;
 	} here = {s.base, 16}, there = {(long)secret, 16};
@@ -325,7 +325,8 @@ static void test_processes(void)
 	PROBE("kill_all", SECCOMP, SYS_kill, -1, 0);
 	PROBE("tkill", SECCOMP | PID, SYS_tkill, s.araxd, 0);
 	PROBE("tgkill", SECCOMP | PID, SYS_tgkill, s.araxd, s.araxd, 0);
-	PROBE("sigqueue", SECCOMP | PID, SYS_rt_sigqueueinfo, s.araxd, 0, s.base);
+	PROBE("sigqueue", SECCOMP | PID, SYS_rt_sigqueueinfo, s.araxd, 0,
+	      put(0, zeros, sizeof(zeros)));
 	PROBE("pidfd_open", SECCOMP | PID, SYS_pidfd_open, s.araxd, 0);
 	PROBE_HARMFUL("ptrace", SECCOMP | PID, SYS_ptrace, 0x4206, s.araxd, 0, 0); /* SEIZE */
 	PROBE("ptrace_me", SECCOMP, SYS_ptrace, 0x4200, 1, 0, 0);
@@ -370,8 +371,9 @@ static void test_other_tenant(void)
 	/* The kernel of the system reads the word for us, without a fault if there is none. */
 	CHECK_EQ(call(SYS_futex, address, 0 /* WAIT */, -1, 0, 0, 0), -EFAULT);
 	CHECK_EQ(call(SYS_write, 1, address, 8, 0, 0, 0), -EFAULT);
-	/* And the client's own heap is as far away. */
-	CHECK_EQ(call(SYS_futex, (long)s.bytes, 0, -1, 0, 0, 0), -EFAULT);
+	/* And the client's own heap is as far away; a sanitizer puts all heaps in one place. */
+	if (s.walls & SECCOMP)
+		CHECK_EQ(call(SYS_futex, (long)s.bytes, 0, -1, 0, 0, 0), -EFAULT);
 	CHECK(write(to_child[1], "g", 1) == 1);
 	CHECK_EQ(cltest_reap(child), 0);
 }
@@ -452,6 +454,9 @@ static void test_descriptors(void)
 	int count = 0;
 
 	open_probes();
+	/* Else the probes before this one have opened some. */
+	if (!(s.walls & SECCOMP) || !(s.walls & FILES))
+		SKIP("walls are missing");
 	for (long fd = 0; fd < 300; fd++) {
 		long r = call(SYS_fstat, fd, s.base + 1024, 0, 0, 0, 0);
 
@@ -463,12 +468,12 @@ static void test_descriptors(void)
 					     NULL, NULL));
 		if (S_ISDIR(st.st_mode) && (s.walls & MOUNT))
 			FAIL("descriptor %ld is a directory", fd);
-		if (S_ISREG(st.st_mode) && st.st_nlink && (s.walls & FILES))
+		if (S_ISREG(st.st_mode) && st.st_nlink)
 			FAIL("descriptor %ld is a file", fd);
 		count++;
 	}
 	/* Standard input, output (a memfd, twice) and error, control, link. */
-	if (count > 7 && (s.walls & FILES))
+	if (count > 7)
 		FAIL("%d descriptors are open", count);
 	CHECK_EQ(call(SYS_mmap, 0, 4096, PROT_READ, MAP_PRIVATE, 200, 0), -EBADF);
 }
