@@ -324,6 +324,72 @@ static void test_opencl_c_versions(void)
 	CHECK(has30);
 }
 
+/* What the device says that it can do is what the compiler has a feature for, and the other way
+ * round. */
+static void test_features_and_capabilities(void)
+{
+	static const struct {
+		const char *feature;
+		cl_device_info query;
+		cl_ulong bit;
+	} pairs[] = {
+	    {"__opencl_c_atomic_order_acq_rel", CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES,
+	     CL_DEVICE_ATOMIC_ORDER_ACQ_REL},
+	    {"__opencl_c_atomic_order_seq_cst", CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES,
+	     CL_DEVICE_ATOMIC_ORDER_SEQ_CST},
+	    {"__opencl_c_atomic_scope_device", CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES,
+	     CL_DEVICE_ATOMIC_SCOPE_DEVICE},
+	    {"__opencl_c_atomic_scope_all_devices", CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES,
+	     CL_DEVICE_ATOMIC_SCOPE_ALL_DEVICES},
+	    {"__opencl_c_generic_address_space", CL_DEVICE_GENERIC_ADDRESS_SPACE_SUPPORT, ~0ull},
+	    {"__opencl_c_pipes", CL_DEVICE_PIPE_SUPPORT, ~0ull},
+	    {"__opencl_c_images", CL_DEVICE_IMAGE_SUPPORT, ~0ull},
+	    {"__opencl_c_fp64", CL_DEVICE_DOUBLE_FP_CONFIG, ~0ull},
+	    {"__opencl_c_subgroups", CL_DEVICE_MAX_NUM_SUB_GROUPS, ~0ull},
+	    {"__opencl_c_program_scope_global_variables", CL_DEVICE_MAX_GLOBAL_VARIABLE_SIZE,
+	     ~0ull},
+	    {"__opencl_c_work_group_collective_functions",
+	     CL_DEVICE_WORK_GROUP_COLLECTIVE_FUNCTIONS_SUPPORT, ~0ull},
+	};
+	cl_name_version list[64];
+	cl_device_atomic_capabilities fence;
+	size_t size = 0;
+
+	CHECK_CL(
+	    clGetDeviceInfo(cltest_device, CL_DEVICE_OPENCL_C_FEATURES, sizeof(list), list, &size));
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		cl_ulong value = 0;
+		bool named = false;
+
+		for (size_t j = 0; j < size / sizeof(list[0]); j++)
+			named |= !strcmp(list[j].name, pairs[i].feature);
+		CHECK_CL(
+		    clGetDeviceInfo(cltest_device, pairs[i].query, sizeof(value), &value, NULL));
+		if (named != !!(value & pairs[i].bit) && !native_bug())
+			FAIL("%s is %s feature, but the device says %#llx", pairs[i].feature,
+			     named ? "a" : "no", (unsigned long long)value);
+	}
+	fence = INFO(cl_device_atomic_capabilities, clGetDeviceInfo, cltest_device,
+		     CL_DEVICE_ATOMIC_FENCE_CAPABILITIES);
+	CHECK(fence & CL_DEVICE_ATOMIC_ORDER_RELAXED);
+	CHECK(fence & CL_DEVICE_ATOMIC_ORDER_ACQ_REL);
+	CHECK(fence & CL_DEVICE_ATOMIC_SCOPE_WORK_GROUP);
+}
+
+/* vYYYY-MM-DD-XX, with a month and a day that exist. */
+static void test_conformance_version(void)
+{
+	char *text = text_of(true, CL_DEVICE_LATEST_CONFORMANCE_VERSION_PASSED);
+	unsigned year, month, day, more;
+	int length = 0;
+
+	CHECK_EQ(sscanf(text, "v%4u-%2u-%2u-%2u%n", &year, &month, &day, &more, &length), 4);
+	CHECK_EQ(length, 14);
+	CHECK_EQ(strlen(text), 14);
+	CHECK(month >= 1 && month <= 12 && day >= 1 && day <= 31);
+	free(text);
+}
+
 static void test_host_timer(void)
 {
 	cl_ulong device = 0, host = 0, resolution;
@@ -457,9 +523,11 @@ static void test_extension_functions(void)
 }
 
 static const struct cltest tests[] = {
-    TEST(platform_queries),  TEST(device_queries), TEST(extension_lists),     TEST(minimum_values),
-    TEST(opencl_c_versions), TEST(host_timer),	   TEST(platform_ids),	      TEST(device_ids),
-    TEST(device_refcount),   TEST(sub_devices),	   TEST(extension_functions),
+    TEST(platform_queries),    TEST(device_queries),	  TEST(extension_lists),
+    TEST(minimum_values),      TEST(opencl_c_versions),	  TEST(host_timer),
+    TEST(platform_ids),	       TEST(device_ids),	  TEST(device_refcount),
+    TEST(sub_devices),	       TEST(extension_functions), TEST(features_and_capabilities),
+    TEST(conformance_version),
 };
 
 CLTEST_MAIN(tests)

@@ -145,8 +145,6 @@ static void describe_core(const struct query *q, struct arax_device_info *info)
 		    (CL_DEVICE_SVM_COARSE_GRAIN_BUFFER | CL_DEVICE_SVM_FINE_GRAIN_BUFFER);
 	info->queue_properties = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE;
 	info->exec_capabilities = ask(q, CL_DEVICE_EXECUTION_CAPABILITIES);
-	info->atomic_memory = ask(q, CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES);
-	info->atomic_fence = ask(q, CL_DEVICE_ATOMIC_FENCE_CAPABILITIES);
 	info->error_correction = ask32(q, CL_DEVICE_ERROR_CORRECTION_SUPPORT);
 	info->nonuniform_groups = 0; /* the tenant's choice of a group needs divisors */
 	info->group_collective = ask32(q, CL_DEVICE_WORK_GROUP_COLLECTIVE_FUNCTIONS_SUPPORT);
@@ -246,6 +244,33 @@ static void describe_features(const struct query *q, struct arax_device_info *in
 	}
 }
 
+/*
+ * A capability that an OpenCL C feature stands for is one only where the compiler has the feature:
+ * PoCL counts the scope of all devices, which its compiler does not know.
+ */
+static void describe_atomics(const struct query *q, struct arax_device_info *info)
+{
+	static const struct {
+		uint64_t capability;
+		const char *feature;
+	} features[] = {
+	    {CL_DEVICE_ATOMIC_ORDER_ACQ_REL, "__opencl_c_atomic_order_acq_rel"},
+	    {CL_DEVICE_ATOMIC_ORDER_SEQ_CST, "__opencl_c_atomic_order_seq_cst"},
+	    {CL_DEVICE_ATOMIC_SCOPE_DEVICE, "__opencl_c_atomic_scope_device"},
+	    {CL_DEVICE_ATOMIC_SCOPE_ALL_DEVICES, "__opencl_c_atomic_scope_all_devices"},
+	};
+	info->atomic_memory = ask(q, CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES);
+	info->atomic_fence = ask(q, CL_DEVICE_ATOMIC_FENCE_CAPABILITIES);
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		/* Fences need order acquire-release in any case, with the feature or without. */
+		if (has_word(info->c_features, features[i].feature))
+			continue;
+		info->atomic_memory &= ~features[i].capability;
+		if (features[i].capability != CL_DEVICE_ATOMIC_ORDER_ACQ_REL)
+			info->atomic_fence &= ~features[i].capability;
+	}
+}
+
 static void add_format(struct arax_device_info *info, const cl_image_format *format, uint32_t type,
 		       uint32_t flag)
 {
@@ -299,6 +324,7 @@ int opencl_describe(struct arax_device *dev, struct arax_device_info *info)
 	describe_images(&q, info);
 	describe_extensions(&q, info);
 	describe_features(&q, info);
+	describe_atomics(&q, info);
 	if (info->images)
 		describe_formats(device, info);
 	return 0;
