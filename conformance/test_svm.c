@@ -304,8 +304,12 @@ static void test_pointer_chain(void)
 		CHECK_ERR(
 		    clSetKernelExecInfo(clone, CL_KERNEL_EXEC_INFO_SVM_PTRS, sizeof(nodes), NULL),
 		    CL_INVALID_VALUE);
+		CHECK_ERR(clSetKernelExecInfo(clone, CL_KERNEL_EXEC_INFO_SVM_PTRS, 0, nodes),
+			  CL_INVALID_VALUE);
 		CHECK_ERR(clSetKernelExecInfo(clone, 0x7777, sizeof(nodes), nodes),
 			  CL_INVALID_VALUE);
+		/* taken back */
+		CHECK_CL(clSetKernelExecInfo(clone, CL_KERNEL_EXEC_INFO_SVM_PTRS, 0, NULL));
 	}
 	CHECK_CL(clFinish(cl.q));
 	for (int i = 0; i < COUNT; i++)
@@ -350,6 +354,12 @@ static void test_buffer_over_svm(void)
 	CHECK_EQ(INFO(cl_bool, clGetMemObjectInfo, b, CL_MEM_USES_SVM_POINTER), CL_TRUE);
 	CHECK_CL(clEnqueueFillBuffer(cl.q, b, &v, 4, 0, 4096, 0, NULL, NULL));
 	CHECK_CL(clEnqueueReadBuffer(cl.q, b, CL_TRUE, 4092, 4, &out, 0, NULL, NULL));
+	CHECK_EQ(out, 4);
+	CHECK_CL(clReleaseMemObject(b));
+	CREATE_ERR(clCreateBuffer(cl.ctx, CL_MEM_USE_HOST_PTR, 4097, p, &ERR),
+		   CL_INVALID_BUFFER_SIZE);
+	b = cltest_buffer(cl.ctx, CL_MEM_USE_HOST_PTR, 2048, p + 512);
+	CHECK_CL(clEnqueueReadBuffer(cl.q, b, CL_TRUE, 2044, 4, &out, 0, NULL, NULL));
 	CHECK_EQ(out, 4);
 	CHECK_CL(clReleaseMemObject(b));
 	clSVMFree(cl.ctx, p);

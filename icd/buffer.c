@@ -8,13 +8,22 @@
 
 /* ---- creation ------------------------------------------------------------------------------- */
 
-/* Memory of clSVMAlloc is in the arena already: such a buffer is a view of it. */
-static bool in_svm(cl_context context, const void *host_ptr, size_t size)
+/*
+ * Memory of clSVMAlloc is in the arena already: a buffer that uses it is a view of it, and may not
+ * be larger.
+ */
+static cl_int check_view(cl_context context, cl_mem_flags flags, const void *host_ptr, size_t size,
+			 bool *view)
 {
 	void *start;
-	size_t whole = connection_allocated(context->conn, host_ptr, &start);
+	size_t whole = 0;
 
-	return whole && size <= whole - (size_t)((const char *)host_ptr - (char *)start);
+	if (flags & CL_MEM_USE_HOST_PTR)
+		whole = connection_allocated(context->conn, host_ptr, &start);
+	*view = whole != 0;
+	if (*view && size > whole - (size_t)((const char *)host_ptr - (char *)start))
+		return CL_INVALID_BUFFER_SIZE;
+	return CL_SUCCESS;
 }
 
 static cl_int fill_new_buffer(cl_mem mem, size_t size, void *host_ptr)
@@ -34,6 +43,7 @@ cl_mem arax_clCreateBufferWithProperties(cl_context context, const cl_mem_proper
 {
 	cl_mem mem = NULL;
 	cl_int error = CL_SUCCESS;
+	bool view = false;
 
 	if (!object_is(context, OBJECT_CONTEXT))
 		error = CL_INVALID_CONTEXT;
@@ -43,9 +53,9 @@ cl_mem arax_clCreateBufferWithProperties(cl_context context, const cl_mem_proper
 		error = mem_flags_check(&flags, host_ptr);
 	if (!error && (!size || size > the_device.info.max_alloc_size))
 		error = CL_INVALID_BUFFER_SIZE;
+	if (!error)
+		error = check_view(context, flags, host_ptr, size, &view);
 	if (!error) {
-		bool view = (flags & CL_MEM_USE_HOST_PTR) && in_svm(context, host_ptr, size);
-
 		mem = mem_new(context, CL_MEM_OBJECT_BUFFER, flags, view ? 0 : size, &error);
 		if (mem && view) {
 			mem->data = host_ptr;

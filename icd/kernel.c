@@ -482,16 +482,19 @@ cl_int arax_clSetKernelArgSVMPointer(cl_kernel kernel, cl_uint arg_index, const 
 	return CL_SUCCESS;
 }
 
+/* No pointers at all, size 0 and NULL, take back what was set before. */
 static cl_int exec_svm_pointers(cl_kernel kernel, size_t size, const void *value)
 {
-	void **pointers, **old;
+	void **pointers = NULL, **old;
 
-	if (!size || size % sizeof(void *))
+	if (size % sizeof(void *) || !size != !value)
 		return CL_INVALID_VALUE;
-	pointers = malloc(size);
-	if (!pointers)
-		return CL_OUT_OF_HOST_MEMORY;
-	memcpy(pointers, value, size);
+	if (size) {
+		pointers = malloc(size);
+		if (!pointers)
+			return CL_OUT_OF_HOST_MEMORY;
+		memcpy(pointers, value, size);
+	}
 	spin_lock(&kernel->lock);
 	old = kernel->svm_pointers;
 	kernel->svm_pointers = pointers;
@@ -510,13 +513,11 @@ cl_int arax_clSetKernelExecInfo(cl_kernel kernel, cl_kernel_exec_info param_name
 		return CL_INVALID_KERNEL;
 	if (!the_device.info.svm)
 		return CL_INVALID_OPERATION;
-	if (!param_value)
-		return CL_INVALID_VALUE;
 	switch (param_name) {
 	case CL_KERNEL_EXEC_INFO_SVM_PTRS:
 		return exec_svm_pointers(kernel, param_value_size, param_value);
 	case CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM:
-		if (param_value_size != sizeof(on))
+		if (param_value_size != sizeof(on) || !param_value)
 			return CL_INVALID_VALUE;
 		memcpy(&on, param_value, sizeof(on));
 		if (on && !(the_device.info.svm & CL_DEVICE_SVM_FINE_GRAIN_SYSTEM))
