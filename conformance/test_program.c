@@ -545,6 +545,67 @@ static void test_object_binary(void)
 	cl_close(&cl);
 }
 
+static cl_int run_named(const struct cl *cl, cl_program program, const char *name)
+{
+	cl_kernel k = cltest_kernel(program, name);
+	cl_mem b = cltest_buffer(cl->ctx, 0, 4, NULL);
+	char *said = malloc(strlen(name) + 1);
+	cl_int out = 0;
+
+	CHECK_CL(clGetKernelInfo(k, CL_KERNEL_FUNCTION_NAME, strlen(name) + 1, said, NULL));
+	CHECK(!strcmp(said, name));
+	cltest_arg(k, 0, sizeof(b), &b);
+	cltest_launch(cl->q, k, 1);
+	CHECK_CL(clEnqueueReadBuffer(cl->q, b, CL_TRUE, 0, 4, &out, 0, NULL, NULL));
+	CHECK_CL(clReleaseKernel(k));
+	CHECK_CL(clReleaseMemObject(b));
+	free(said);
+	return out;
+}
+
+/* Kernels' names may be of any length: built at once, through a binary, and linked. */
+static void test_long_names(void)
+{
+	static const char form[] = "int %.*sf(int x) { return x + %d; }\n"
+				   "kernel void %.*sk(global int *p) { *p = %.*sf(%d); }\n";
+	static const int lengths[] = {127, 199, 250, 256, 1024, 3000};
+	struct cl cl = cl_open(0);
+	char letters[3001], *source, name[3002];
+
+	if (native_bug()) /* PoCL aborts when it executes one */
+		return;
+	memset(letters, 'n', sizeof(letters));
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		int n = lengths[i];
+		cl_program program, linked;
+		unsigned char *binary;
+		size_t size;
+
+		CHECK(asprintf(&source, form, n, letters, 3, n, letters, n, letters, n) > 0);
+		snprintf(name, sizeof(name), "%.*sk", n, letters);
+		program = cltest_build(cl.ctx, source, "");
+		CHECK_EQ(run_named(&cl, program, name), n + 3);
+		CHECK_EQ(INFO(size_t, clGetProgramInfo, program, CL_PROGRAM_NUM_KERNELS), 1);
+		binary = get_binary(program, &size);
+		CHECK_CL(clReleaseProgram(program));
+		program = MUST(clCreateProgramWithBinary(
+		    cl.ctx, 1, &cltest_device, &size, (const unsigned char **)&binary, NULL, &ERR));
+		CHECK_CL(build(program, NULL));
+		CHECK_EQ(run_named(&cl, program, name), n + 3);
+		CHECK_CL(clReleaseProgram(program));
+		free(binary);
+
+		program = cltest_program(cl.ctx, source);
+		CHECK_CL(clCompileProgram(program, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL));
+		linked = MUST(clLinkProgram(cl.ctx, 0, NULL, NULL, 1, &program, NULL, NULL, &ERR));
+		CHECK_EQ(run_named(&cl, linked, name), n + 3);
+		CHECK_CL(clReleaseProgram(linked));
+		CHECK_CL(clReleaseProgram(program));
+		free(source);
+	}
+	cl_close(&cl);
+}
+
 static void test_infos(void)
 {
 	struct cl cl = cl_open(0);
@@ -734,6 +795,7 @@ static const struct cltest tests[] = {
     TEST(link_many),
     TEST(binary_round_trip),
     TEST(object_binary),
+    TEST(long_names),
     TEST(infos),
     TEST(includes),
     TEST(same_names),

@@ -124,8 +124,10 @@ int opencl_kernel_new(struct arax_device *dev, struct arax_device_program *progr
 {
 	const cl_icd_dispatch *cl = opencl_cl(dev);
 	cl_int err;
+	char shortened[ARAX_KERNEL_NAME_SHORT];
 	cl_uint nargs = 0;
-	cl_kernel native = cl->clCreateKernel(program->program, name, &err);
+	cl_kernel native =
+	    cl->clCreateKernel(program->program, arax_kernel_short_name(name, shortened), &err);
 	if (err)
 		return err;
 	err = cl->clGetKernelInfo(native, CL_KERNEL_NUM_ARGS, sizeof(nargs), &nargs, NULL);

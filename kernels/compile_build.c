@@ -8,6 +8,7 @@
 #include "kernels/compile_binary.h"
 #include "kernels/compile_files.h"
 #include "kernels/compile_kernels.h"
+#include "kernels/compile_names.h"
 #include "kernels/compile_options.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct build {
 	char *options; /* the application's */
 	char *passed;  /* PoCL's */
 	cl_program program;
+	struct names names; /* too long for PoCL */
 	struct arax_result result;
 };
 
@@ -111,10 +113,14 @@ static int build_options(struct build *build, const char *prefix)
 	return error ? error : 1;
 }
 
-static void build_note_printf(struct build *build, const void *text, size_t size)
+/* What a source tells about its kernels before anybody compiles it. */
+static int build_note(struct build *build, const void *text, size_t size)
 {
-	if (text && memmem(text, size, "printf", 6))
+	if (!text)
+		return 0;
+	if (memmem(text, size, "printf", 6))
 		build->result.flags |= ARAX_RESULT_PRINTF;
+	return names_scan(&build->names, text, size);
 }
 
 /* The files that the source may include; *prefix makes them visible. */
@@ -131,7 +137,8 @@ static int build_files(struct build *build, char **prefix)
 
 		if (path && !build->reader.failed)
 			error = files_add(files, path, data, size);
-		build_note_printf(build, data, size);
+		if (!error)
+			error = build_note(build, data, size);
 		free(path);
 	}
 	char *cwd = arax_read_string(&build->reader);
@@ -171,7 +178,8 @@ static int build_headers(struct build *build, struct headers *headers)
 		/* PoCL writes it below a directory of its own. */
 		if (!files_name_good(name))
 			return -EINVAL;
-		build_note_printf(build, text, strlen(text));
+		if (build_note(build, text, strlen(text)))
+			return -ENOMEM;
 		headers->names[headers->count] = name;
 		headers->programs[headers->count] = build->pocl->cl->clCreateProgramWithSource(
 		    build->pocl->context, 1, (const char **)&text, NULL, &status);
@@ -197,21 +205,26 @@ static cl_int build_call_source(struct build *build, const struct headers *heade
 static int build_source(struct build *build)
 {
 	struct headers headers = {0};
-	char *prefix = NULL;
+	char *prefix = NULL, *before = NULL;
 	cl_int status;
 	char *source = arax_read_string(&build->reader);
 
 	if (!source)
 		return -EPROTO;
-	build_note_printf(build, source, strlen(source));
-	int error = build_files(build, &prefix);
+	int error = build_note(build, source, strlen(source));
+	if (!error)
+		error = build_note(build, build->options, strlen(build->options));
+	if (!error)
+		error = build_files(build, &prefix);
 	if (!error)
 		error = build_headers(build, &headers);
 	if (error == -EINVAL)
 		return build_refuse(build, build_error_of(build->kind),
 				    "error: a file's name is not acceptable", "");
 	if (!error)
-		error = build_options(build, prefix);
+		error = names_options(&build->names, prefix, &before);
+	if (!error)
+		error = build_options(build, before);
 	if (error)
 		return error < 0 ? error : 0;
 
@@ -231,6 +244,12 @@ static cl_program build_input(struct build *build)
 	if (!input || input->error != CL_SUCCESS || !input->binary)
 		return NULL;
 	build->result.flags |= input->flags;
+	for (uint32_t i = 0; i < input->nkernels; i++) {
+		const char *name = input->kernels[i].name;
+
+		if (names_scan(&build->names, name, strlen(name)))
+			return NULL;
+	}
 	size_t length = input->binary_size;
 	const unsigned char *binary = input->binary;
 	return build->pocl->cl->clCreateProgramWithBinary(
@@ -325,6 +344,32 @@ static void build_log(struct build *build)
 		build_log_anonymous(build->result.log);
 }
 
+/* Kernels have their long names again; what is to be linked later tells them to who does it. */
+static cl_int build_names(struct build *build)
+{
+	struct arax_result *result = &build->result;
+
+	if (result->binary_type != CL_PROGRAM_BINARY_TYPE_EXECUTABLE) {
+		result->kernels = calloc(build->names.count + 1, sizeof(*result->kernels));
+		if (!result->kernels)
+			return CL_OUT_OF_HOST_MEMORY;
+		for (size_t i = 0; i < build->names.count; i++)
+			result->kernels[i].name = build->names.list[i];
+		result->nkernels = (uint32_t)build->names.count;
+		return CL_SUCCESS;
+	}
+	for (uint32_t i = 0; i < result->nkernels; i++) {
+		const char *name = names_long(&build->names, result->kernels[i].name);
+
+		if (name == result->kernels[i].name)
+			continue;
+		result->kernels[i].name = strdup(name);
+		if (!result->kernels[i].name)
+			return CL_OUT_OF_HOST_MEMORY;
+	}
+	return CL_SUCCESS;
+}
+
 static cl_int build_facts(struct build *build)
 {
 	const struct pocl *pocl = build->pocl;
@@ -350,6 +395,8 @@ static cl_int build_facts(struct build *build)
 	result->binary_size = size;
 	if (status == CL_SUCCESS && type == CL_PROGRAM_BINARY_TYPE_EXECUTABLE)
 		status = kernels_describe(pocl, build->program, result);
+	if (status == CL_SUCCESS)
+		status = build_names(build);
 	return status;
 }
 

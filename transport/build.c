@@ -7,6 +7,7 @@
 #include "transport/build.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,18 @@ char *arax_read_string(struct arax_reader *r)
 		memcpy(string, at, size);
 	string[size] = '\0';
 	return string;
+}
+
+const char *arax_kernel_short_name(const char *name, char buffer[ARAX_KERNEL_NAME_SHORT])
+{
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+	if (strlen(name) <= ARAX_KERNEL_NAME_LONG)
+		return name;
+	for (const char *at = name; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
+	snprintf(buffer, ARAX_KERNEL_NAME_SHORT, "%.64s_%016llx", name, (unsigned long long)hash);
+	return buffer;
 }
 
 static void kernel_write(struct arax_writer *w, const struct arax_kernel_info *kernel)

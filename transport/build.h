@@ -56,6 +56,17 @@ enum arax_build_kind {
 #define ARAX_RESULT_DENORMS_ZERO 4u
 #define ARAX_RESULT_FAST_RELAXED 8u
 
+/*
+ * PoCL makes names of files out of kernels' names, so a longer one than this is another in the
+ * binary. Where a result is not an executable, its kernels are only those with such names, and
+ * nothing but their names: who links it must know.
+ */
+#define ARAX_KERNEL_NAME_LONG 200
+#define ARAX_KERNEL_NAME_SHORT 96
+
+/** arax_kernel_short_name() - a kernel's name in the binary: itself, or made in buffer. */
+const char *arax_kernel_short_name(const char *name, char buffer[ARAX_KERNEL_NAME_SHORT]);
+
 struct arax_arg_info {
 	char *name, *type_name;
 	uint32_t address, access;
