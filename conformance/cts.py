@@ -257,8 +257,11 @@ def judge(status, late, watch, said):
     return states, watch.pending
 
 
-def run_suite(suite, names, cts, environment, log):
-    """Runs sub-tests of a suite, with as many processes as it takes."""
+def run_suite(suite, names, cts, environment, log, known=None, keep=None):
+    """Runs sub-tests of a suite that are not known yet, with as many processes as it takes.
+
+    After each process keep() gets what is known by then.
+    """
     binary = os.path.join(cts, suite.binary)
     environment = {**environment, **suite.environment}
     if not os.access(binary, os.X_OK):
@@ -272,7 +275,8 @@ def run_suite(suite, names, cts, environment, log):
     wanted = [name for name in dict.fromkeys(wanted) if name not in left_out]
     results = {name: Result("missing", 0.0, f"{suite.binary} has no such sub-test")
                for name in wanted if name not in have}
-    pending = [name for name in wanted if name in have]
+    results.update({name: known[name] for name in wanted if known and name in known})
+    pending = [name for name in wanted if name not in results]
     with tempfile.TemporaryDirectory(prefix="arax-cts-") as directory:
         # Some tests read files beside them, some write into the working directory.
         folder = os.path.dirname(os.path.abspath(binary))
@@ -283,24 +287,41 @@ def run_suite(suite, names, cts, environment, log):
                                        directory, log)
             results.update(states)
             pending = [name for name in pending if name in rest]
+            if keep:
+                keep(results)
     return results
+
+
+def earlier_results(path, selection):
+    """What was in order in an earlier run: suite -> sub-test -> Result."""
+    earlier = {}
+    if os.path.exists(path):
+        for (suite, subtest), result in load_results(path).items():
+            if suite in selection and result.state in ("pass", "skip"):
+                earlier.setdefault(suite, {})[subtest] = result
+    return earlier
 
 
 def run_side(side, selection, suites, environment, options):
     """Runs a selection on one implementation: (suite, sub-test) -> Result."""
     results, lock = {}, threading.Lock()
-    folder = os.path.join(options.out, side)
+    folder, path = os.path.join(options.out, side), os.path.join(options.out, f"{side}.json")
     os.makedirs(folder, exist_ok=True)
+    earlier = earlier_results(path, selection) if options.resume else {}
 
     def one(name):
-        started = time.monotonic()
-        with open(os.path.join(folder, f"{name}.log"), "wb", buffering=0) as log:
-            found = run_suite(suites[name], selection[name], options.cts, environment, log)
-        with lock:
-            results.update({(name, subtest): result for subtest, result in found.items()})
-            counts = ", ".join(f"{count} {state}" for state, count in count_states(found.values()).items())
-            print(f"{side}: {name}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
-            save_results(os.path.join(options.out, f"{side}.json"), results)
+        started, known = time.monotonic(), earlier.get(name, {})
+
+        def keep(found):
+            with lock:
+                results.update({(name, subtest): result for subtest, result in found.items()})
+                save_results(path, results)
+
+        with open(os.path.join(folder, f"{name}.log"), "ab" if known else "wb", buffering=0) as log:
+            found = run_suite(suites[name], selection[name], options.cts, environment, log, known, keep)
+        keep(found)
+        counts = ", ".join(f"{count} {state}" for state, count in count_states(found.values()).items())
+        print(f"{side}: {name}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in [pool.submit(one, name) for name in selection]:
@@ -463,6 +484,8 @@ def arguments(argv):
     parser.add_argument("--suites", default=os.path.join(DATA, "suites.txt"), metavar="FILE",
                         help="the suites' binaries and arguments (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", help="where report.md, junit.xml, logs and states go")
+    parser.add_argument("--resume", action="store_true",
+                        help="run only what was neither passed nor skipped in the last run of --out")
     parser.add_argument("--jobs", type=int, default=1, help="suites at once (default: 1)")
     parser.add_argument("--time-factor", type=float, default=1.0, help="multiplies every time limit")
     options = parser.parse_args(argv)

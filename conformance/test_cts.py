@@ -168,6 +168,17 @@ class Judging(Fake):
         self.assertEqual(status, 0)
         self.assertIn("2 sub-tests", report)
 
+    def test_resume(self):
+        selection = "fake pass_one fail_one crash_one\n"
+        self.assertEqual(self.main(selection)[0], 1)
+        self.assertEqual(self.journaled(), ["pass_one", "fail_one", "crash_one"])
+        os.unlink(self.journal)
+        status, report, _ = self.main(selection + "fake pass_two\n", arguments=["--resume"])
+        self.assertEqual(status, 1)
+        self.assertEqual(self.journaled(), ["fail_one", "crash_one", "pass_two"], "what was not in order is run again")
+        self.assertIn("4 sub-tests", report)
+        self.assertIn("2 pass, 1 fail, 1 crash", report)
+
     def test_what_cannot_run(self):
         for selection, expected, native, suites in (
                 ("nobody *\n", "", "", "fake 3 fake\n"), ("fake\n", "", "", "fake 3 fake\n"),
