@@ -15,10 +15,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* cq_lock is held. */
+/* cq_lock is held. Counted first: on what it sees a client may end, and its tenant with it. */
 static int publish_locked(struct dispatch *d, struct command *c, int status)
 {
 	struct arax_slot *slot = &d->shm->slots[c->slot];
+	stats_ended(d, c, status);
 	slot->device = c->device;
 	atomic_store_explicit(&slot->submit_ns, c->submit_ns ? c->submit_ns : c->start_ns,
 			      memory_order_relaxed);
@@ -99,7 +100,6 @@ static int announce_print(struct dispatch *d, struct command *c)
 
 void command_retire(struct dispatch *d, struct command *c, int status)
 {
-	stats_ended(d, c, status);
 	if (c->op == ARAX_OP_LAUNCH && c->ran && !status && d->config.policy->learn) {
 		const struct launch *launch = c->work;
 		const struct policy_launch facts = {
@@ -239,7 +239,11 @@ static int host_completed(struct dispatch *d, uint32_t entry)
 		return -EPROTO;
 	}
 	/* The slot may be in use again already, so the entry alone says how it ended. */
-	command_retire(d, c, failed ? STATUS_OUT_OF_RESOURCES : 0);
+	int status = failed ? STATUS_OUT_OF_RESOURCES : 0;
+	pthread_mutex_lock(&d->cq_lock);
+	stats_ended(d, c, status);
+	pthread_mutex_unlock(&d->cq_lock);
+	command_retire(d, c, status);
 	return 1;
 }
 

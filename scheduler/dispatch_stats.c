@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The statistics page: counters that only the dispatch thread writes and araxd reads. Plain loads
- * and stores suffice for a single writer; they are atomic so that a reader never sees half a word.
+ * The statistics page: counters that araxd reads. Outcomes are counted by whoever publishes them,
+ * under cq_lock or alone, the rest by the dispatch thread: each counter has one writer at a time,
+ * for which plain loads and stores suffice. They are atomic so that a reader never sees half a
+ * word.
  */
 #include "scheduler/dispatch_internal.h"
 

@@ -572,6 +572,17 @@ static void test_many(void)
 		CHECK(outcome(i) == 0);
 }
 
+/* Whoever sees that a command has completed finds it counted: the client may leave at once. */
+static void test_statistics(void)
+{
+	for (int i = 0; i < 100; i++) {
+		uint64_t kernels = s.stats->kernels, commands = s.stats->commands;
+		launch(1, QUEUE, NULLK, 1, 0, NULL, 0);
+		CHECK(outcome(1) == 0);
+		CHECK(s.stats->kernels == kernels + 1 && s.stats->commands == commands + 1);
+	}
+}
+
 static void measure(const char *what)
 {
 	enum { N = 20000, WINDOW = 4000 };
@@ -606,6 +617,7 @@ static void run_all(const char *devices, const char *policy)
 	test_printf();
 	test_launch_errors();
 	test_many();
+	test_statistics();
 	measure(devices[0] ? devices : policy);
 	CHECK(s.stats->kernels > 2000 && s.stats->ndevices == 2);
 	end(0);
