@@ -98,12 +98,22 @@ static int announce_print(struct dispatch *d, struct command *c)
 	return host_announce(d, c);
 }
 
+/* 0 when it would say more about the commands before than about the way to the device. */
+static uint64_t handover_ns(const struct command *c)
+{
+	return c->handed_ns && c->start_ns > c->handed_ns ? c->start_ns - c->handed_ns : 0;
+}
+
 void command_retire(struct dispatch *d, struct command *c, int status)
 {
 	if (c->op == ARAX_OP_LAUNCH && c->ran && !status && d->config.policy->learn) {
 		const struct launch *launch = c->work;
 		const struct policy_launch facts = {
-		    .cost = launch->kernel->cost, .items = launch->items, .devices = d->devices};
+		    .cost = launch->kernel->cost,
+		    .items = launch->items,
+		    .devices = d->devices,
+		    .handover_ns = handover_ns(c),
+		};
 		d->config.policy->learn(&d->policy, &facts, c->device, c->end_ns - c->start_ns);
 	}
 	graph_finish(&d->graph, &c->node, status);

@@ -67,6 +67,7 @@ struct command {
 	struct queue *queue;
 	uint64_t submit_ns; /* 0: when it started */
 	uint64_t start_ns, end_ns, result;
+	uint64_t handed_ns; /* when an idle device got it from this thread; else 0 */
 	int status;
 	struct command *link;		 /* done stack, held list, copy engine */
 	_Atomic(struct command *) after; /* chained behind this one */

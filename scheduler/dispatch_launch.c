@@ -225,6 +225,7 @@ static int launch_on(struct dispatch *d, struct command *c, unsigned device)
 	c->device = (uint8_t)device;
 	c->inlined = dev->inline_launch;
 	c->deferred = is_printf(c);
+	c->handed_ns = c->inlined || d->devices[device].queued ? 0 : arax_now_ns();
 	/* An inline launch has ended when it returns, and needs nothing kept; unless it prints,
 	 * since then the client has its turn before the end. */
 	if ((!c->inlined || c->deferred) && launch_keep(c))

@@ -57,11 +57,13 @@ struct policy_launch {
 	uint32_t candidates;	  /* bit n: device n may run it; at least one bit */
 	bool busy;		  /* other commands are waiting for the dispatch thread */
 	const struct policy_device *devices;
+	uint64_t handover_ns; /* learn() only: until an idle device began with it; 0: unknown */
 };
 
 /* A policy's own memory; zeroed at start. */
 struct policy_state {
 	uint64_t words[4];
+	float handover_ns[POLICY_DEVICES]; /* moving average; 0: nothing yet */
 };
 
 struct policy {

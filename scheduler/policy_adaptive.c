@@ -2,9 +2,9 @@
  *
  * Policy "adaptive", the default: learns what each kernel costs at each size on each device, and
  * weighs two ways of running it. An inline device (PoCL's basic) runs a kernel on the dispatch
- * thread: no hand-over (20 to 80 us less), but one core only, and the intake stands still
- * meanwhile. A parallel device (PoCL's pthread) uses every core. So what is short goes inline, and
- * what is long does not, unless it is no slower there and nobody waits.
+ * thread: no hand-over (20 to 80 us less, learned too), but one core only, and the intake stands
+ * still meanwhile. A parallel device (PoCL's pthread) uses every core. So what is short goes
+ * inline, and what is long does not, unless its result is there no later and nobody waits.
  */
 #include "scheduler/policy.h"
 
@@ -45,8 +45,9 @@ static bool exploring(struct policy_cost *cost, unsigned bucket)
 	return true;
 }
 
-/* The better way by what is known: i inline, p parallel, in ns; 0 unknown. */
-static bool inline_is_better(const struct policy_launch *launch, float i, float p)
+/* The better way by what is known: i inline, p parallel, in ns; 0 unknown. The hand-over counts
+ * where somebody waits for this one command; behind others it is hidden. */
+static bool inline_is_better(const struct policy_launch *launch, float i, float p, float handover)
 {
 	if (i <= 0 && p <= 0)
 		return launch->items <= UNKNOWN_INLINE_ITEMS;
@@ -54,7 +55,7 @@ static bool inline_is_better(const struct policy_launch *launch, float i, float 
 		return p < EXPLORE_MIN_NS && !launch->busy;
 	if (i < SHORT_NS)
 		return true;
-	return p > 0 && i <= p && !launch->busy;
+	return p > 0 && i <= p + handover && !launch->busy;
 }
 
 /* What trying the other way may cost at most; nothing known: what the parallel way suggests. */
@@ -76,14 +77,15 @@ static float inline_at_most(float i, float p, unsigned cores)
 	return p > 0 && i > most ? most : i;
 }
 
-static bool choose_inline(const struct policy_launch *launch, unsigned in, unsigned par)
+static bool choose_inline(const struct policy_state *state, const struct policy_launch *launch,
+			  unsigned in, unsigned par)
 {
 	struct policy_cost *cost = launch->cost;
 	unsigned bucket = policy_bucket(launch->items);
 	unsigned cores = launch->devices[par].parallel ? launch->devices[par].parallel : 1;
 	float p = cost->ns[bucket][par];
 	float i = inline_at_most(cost->ns[bucket][in], p, cores);
-	bool better = inline_is_better(launch, i, p);
+	bool better = inline_is_better(launch, i, p, state->handover_ns[par]);
 	uint8_t choice = (uint8_t)((better ? in : par) + 1);
 
 	if (cost->last[bucket] != choice) { /* new, or the last try was right: look again soon */
@@ -97,20 +99,16 @@ static bool choose_inline(const struct policy_launch *launch, unsigned in, unsig
 
 static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
 {
-	(void)state;
 	const float *ns = launch->cost->ns[policy_bucket(launch->items)];
 	unsigned in = best_of(launch, true, ns), par = best_of(launch, false, ns);
 	if (in == NONE || par == NONE)
 		return in == NONE ? par : in;
-	return choose_inline(launch, in, par) ? in : par;
+	return choose_inline(state, launch, in, par) ? in : par;
 }
 
-static void learn(struct policy_state *state, const struct policy_launch *launch, unsigned device,
-		  uint64_t ns)
+/* Follows the fast values sooner than the slow ones, which may have had a busy machine to blame. */
+static void average(float *known, uint64_t ns)
 {
-	(void)state;
-	unsigned bucket = policy_bucket(launch->items);
-	float *known = &launch->cost->ns[bucket][device];
 	float now = ns ? (float)ns : 1.0f;
 
 	if (*known <= 0) {
@@ -120,6 +118,14 @@ static void learn(struct policy_state *state, const struct policy_launch *launch
 	if (now > OUTLIER * *known)
 		now = OUTLIER * *known;
 	*known += (now - *known) * (now < *known ? 0.5f : 0.25f);
+}
+
+static void learn(struct policy_state *state, const struct policy_launch *launch, unsigned device,
+		  uint64_t ns)
+{
+	average(&launch->cost->ns[policy_bucket(launch->items)][device], ns);
+	if (launch->handover_ns)
+		average(&state->handover_ns[device], launch->handover_ns);
 }
 
 const struct policy policy_adaptive = {.name = "adaptive", .pick = pick, .learn = learn};

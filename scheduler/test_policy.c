@@ -74,6 +74,25 @@ static void test_adaptive_known(void)
 	CHECK(pick(&policy_adaptive, 1 << 20, true) == PTHREAD);
 }
 
+/* One core's 150 us are there sooner than all cores' 120 and the way to them; unless commands wait,
+ * since behind each other they hide the way, and the intake must not stand still. */
+static void test_adaptive_handover(void)
+{
+	forget();
+	learn(1000, BASIC, 150000);
+	learn(1000, PTHREAD, 120000);
+	CHECK(pick(&policy_adaptive, 1000, false) == PTHREAD);
+	launch.handover_ns = 50000;
+	learn(1000, PTHREAD, 120000);
+	launch.handover_ns = 0; /* not to be had: what is known stays */
+	learn(1000, PTHREAD, 120000);
+	CHECK(pick(&policy_adaptive, 1000, false) == BASIC);
+	CHECK(pick(&policy_adaptive, 1000, true) == PTHREAD);
+	learn(1 << 20, BASIC, 3000000); /* nothing beside what two cores win here */
+	learn(1 << 20, PTHREAD, 1600000);
+	CHECK(pick(&policy_adaptive, 1 << 20, false) == PTHREAD);
+}
+
 /* The way not taken is tried now and then, more and more seldom, where it is worth it. */
 static void test_adaptive_explores(void)
 {
@@ -182,6 +201,7 @@ int main(void)
 {
 	test_adaptive_unknown();
 	test_adaptive_known();
+	test_adaptive_handover();
 	test_adaptive_explores();
 	test_adaptive_outlier();
 	test_candidates();
