@@ -758,6 +758,29 @@ static void test_release_order(void)
 }
 
 /* Unloading the compiler is a hint: what was built stays, and building goes on. */
+/* Applications look at buffers that nobody wrote; what they find is no promise, but it must not be
+ * what the implementation itself put there on a program's way to its device. */
+static void test_no_traces(void)
+{
+	enum { SIZE = 1 << 20 };
+	struct cl cl = cl_open(0);
+	cl_program program = cltest_build(cl.ctx, simple, NULL);
+	unsigned char *bytes = malloc(SIZE);
+
+	CHECK(bytes);
+	CHECK_EQ(run_put(&cl, program), 12);
+	for (size_t each = 512; each <= SIZE; each *= 2) {
+		cl_mem buffer = cltest_buffer(cl.ctx, 0, each, NULL);
+
+		CHECK_CL(clEnqueueReadBuffer(cl.q, buffer, CL_TRUE, 0, each, bytes, 0, NULL, NULL));
+		CHECK(!memmem(bytes, each, "\177ELF", 4));
+		CHECK_CL(clReleaseMemObject(buffer));
+	}
+	free(bytes);
+	CHECK_CL(clReleaseProgram(program));
+	cl_close(&cl);
+}
+
 static void test_deprecated(void)
 {
 	struct cl cl = cl_open(0);
@@ -800,6 +823,7 @@ static const struct cltest tests[] = {
     TEST(includes),
     TEST(same_names),
     TEST(release_order),
+    TEST(no_traces),
     TEST(deprecated),
 };
 

@@ -696,6 +696,9 @@ int connection_load(struct connection *conn, uint32_t program, const void *data,
 	/* Ends also with the tenant's death; whoever settles calls load_ended(). */
 	while (!err && !connection_wait(conn, load_done, &load, true))
 		connection_settle(conn);
+	/* The next buffer may lie here. What it contains is nobody's promise, but applications that
+	 * look at it work with zeroes, as in a fresh process, and would not with this. */
+	memset(range, 0, size);
 	connection_release(conn, range);
 	return err ? err : connection_alive(conn) ? 0 : -EPIPE;
 }
