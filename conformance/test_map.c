@@ -206,6 +206,41 @@ static void test_two_queues(void)
 	cl_close(&cl);
 }
 
+/* Mapped memory is aligned as the device says. On Arax large buffers also begin at different places
+ * of a page: a kernel that walks through several of them at the same index is slower otherwise. */
+static void test_places(void)
+{
+	enum { BUFFERS = 16 };
+	static const size_t sizes[] = {1, 100, 4096, 8192, 100000, 1 << 20};
+	struct cl cl = cl_open(0);
+	size_t align =
+	    INFO(cl_uint, clGetDeviceInfo, cltest_device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
+
+	for (size_t n = 0; n < ARRAY_SIZE(sizes); n++) {
+		cl_mem buffers[BUFFERS];
+		uintptr_t first = 0;
+		bool staggered = false;
+
+		for (int i = 0; i < BUFFERS; i++) {
+			buffers[i] = cltest_buffer(cl.ctx, 0, sizes[n], NULL);
+			uintptr_t at =
+			    (uintptr_t)clEnqueueMapBuffer(cl.q, buffers[i], CL_TRUE, CL_MAP_READ, 0,
+							  sizes[n], 0, NULL, NULL, &ERR);
+			CHECK_CL(ERR);
+			CHECK_EQ(at % align, 0);
+			first = i ? first : at;
+			staggered |= (at ^ first) % 4096 != 0;
+			CHECK_CL(
+			    clEnqueueUnmapMemObject(cl.q, buffers[i], (void *)at, 0, NULL, NULL));
+		}
+		if (sizes[n] >= 8192 && strstr(cltest_platform_name, "Arax"))
+			CHECK(staggered);
+		for (int i = 0; i < BUFFERS; i++)
+			CHECK_CL(clReleaseMemObject(buffers[i]));
+	}
+	cl_close(&cl);
+}
+
 static void test_errors(void)
 {
 	struct cl cl = cl_open(0);
@@ -268,6 +303,7 @@ static const struct cltest tests[] = {
     TEST(same_region_twice),
     TEST(non_blocking),
     TEST(two_queues),
+    TEST(places),
     TEST(errors),
     TEST(pointer_is_stable),
 };

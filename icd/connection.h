@@ -61,6 +61,7 @@ struct connection {
 	struct arax_heap *heap;
 	cl_mem mem_cache[MEM_CACHE]; /* released buffers for the next of that size, see mem.c */
 	uint64_t mem_cached;	     /* bytes */
+	_Atomic uint32_t staggered;  /* large memory objects so far, see mem.c */
 
 	pthread_mutex_t lock; /* everything below */
 	struct arax_ring sq, hq, cq;

@@ -88,10 +88,10 @@ struct _cl_mem {
 	cl_mem parent; /* of a sub-buffer or of an image made from a buffer; holds a use */
 	cl_mem_object_type type;
 	cl_mem_flags flags;
-	size_t size;   /* bytes in the arena, from data on */
-	size_t origin; /* in the parent */
-	char *data;    /* in the arena */
-	bool owns_range;
+	size_t size;	/* bytes in the arena, from data on */
+	size_t origin;	/* in the parent */
+	char *data;	/* in the arena */
+	char *range;	/* what it owns of the heap, data is in it; NULL: another's */
 	char *host_ptr; /* of CL_MEM_USE_HOST_PTR (or the parent's + origin) */
 	cl_mem_properties *properties;
 	size_t nproperties;

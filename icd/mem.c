@@ -9,6 +9,12 @@
 
 #include <stdlib.h>
 
+/* Where data may begin; the device promises half of it. */
+#define DATA_ALIGN 256u
+/* Data from two pages on begins at one of so many places of a page. */
+#define STAGGERED_FROM 8192u
+#define STAGGER_STEPS (4096u / DATA_ALIGN)
+
 struct mem_callback {
 	struct mem_callback *next;
 	void(CL_CALLBACK *notify)(cl_mem, void *);
@@ -32,8 +38,8 @@ static void mem_free(struct connection *conn, cl_mem mem)
 {
 	/* a number that the tenant never heard of is only given back */
 	connection_drop(conn, mem->announced ? ARAX_OP_MEM_DROP : ARAX_OP_COUNT, mem->handle);
-	if (mem->owns_range)
-		connection_release(conn, mem->data);
+	if (mem->range)
+		connection_release(conn, mem->range);
 	free(mem->properties);
 	pthread_mutex_destroy(&mem->lock);
 	free(mem);
@@ -61,7 +67,7 @@ static bool cache_put(struct connection *conn, cl_mem mem)
 	unsigned place = cache_place(mem->size);
 	cl_mem before = mem;
 
-	if (mem->type != CL_MEM_OBJECT_BUFFER || !mem->owns_range || !connection_alive(conn))
+	if (mem->type != CL_MEM_OBJECT_BUFFER || !mem->range || !connection_alive(conn))
 		return false;
 	pthread_mutex_lock(&conn->heap_lock);
 	uint64_t leaves = conn->mem_cache[place] ? conn->mem_cache[place]->size : 0;
@@ -121,14 +127,26 @@ static void mem_destroy(struct object *object)
 	object_unuse(&context->object);
 }
 
+/* Large ranges begin where a page does. Data that did so, too, would let kernels wait for nothing:
+ * a load must not pass an earlier store whose address has the same lower twelve bits, and the same
+ * index into several buffers is the rule. So each begins a little further into its first page. */
+static size_t stagger(struct connection *conn, size_t size)
+{
+	if (size < STAGGERED_FROM)
+		return 0;
+	return atomic_fetch_add_explicit(&conn->staggered, 1, memory_order_relaxed) %
+	       STAGGER_STEPS * DATA_ALIGN;
+}
+
 static cl_mem mem_allocate(struct connection *conn, size_t size, cl_int *error)
 {
-	void *data = NULL;
+	size_t before = stagger(conn, size);
+	char *range = NULL;
 	cl_mem mem;
 
 	if (size) {
-		data = connection_alloc(conn, size, 256);
-		if (!data) {
+		range = connection_alloc(conn, size + before, DATA_ALIGN);
+		if (!range) {
 			*error = CL_MEM_OBJECT_ALLOCATION_FAILURE;
 			return NULL;
 		}
@@ -136,14 +154,14 @@ static cl_mem mem_allocate(struct connection *conn, size_t size, cl_int *error)
 	mem = calloc(1, sizeof(*mem));
 	uint32_t handle = mem ? connection_handle(conn, ARAX_HANDLE_MEM) : 0;
 	if (!handle) {
-		if (data)
-			connection_release(conn, data);
+		if (range)
+			connection_release(conn, range);
 		*error = mem ? CL_OUT_OF_RESOURCES : CL_OUT_OF_HOST_MEMORY;
 		free(mem);
 		return NULL;
 	}
-	mem->data = data;
-	mem->owns_range = data != NULL;
+	mem->data = range ? range + before : NULL;
+	mem->range = range;
 	mem->handle = handle;
 	pthread_mutex_init(&mem->lock, NULL);
 	return mem;
@@ -293,7 +311,7 @@ cl_int arax_clGetMemObjectInfo(cl_mem mem, cl_mem_info param_name, size_t param_
 	case CL_MEM_USES_SVM_POINTER: {
 		/* a buffer over an SVM allocation lies in the arena without owning its range */
 		cl_mem root = mem_root(mem);
-		return INFO(cl_bool, (root->flags & CL_MEM_USE_HOST_PTR) && !root->owns_range);
+		return INFO(cl_bool, (root->flags & CL_MEM_USE_HOST_PTR) && !root->range);
 	}
 	case CL_MEM_PROPERTIES:
 		return info_copy(mem->properties, mem->nproperties * sizeof(*mem->properties),
