@@ -279,7 +279,7 @@ int dispatch_run(struct dispatch *d, const char **why)
 	int rc = 0;
 	d->why = NULL;
 	for (;;) {
-		if (work_waits(d))
+		if (d->idle && work_waits(d))
 			set_idle(d, false);
 		rc = step(d);
 		if (rc == 0 && d->parked)

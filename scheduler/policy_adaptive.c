@@ -100,7 +100,11 @@ static bool choose_inline(const struct policy_state *state, const struct policy_
 static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
 {
 	const float *ns = launch->cost->ns[policy_bucket(launch->items)];
-	unsigned in = best_of(launch, true, ns), par = best_of(launch, false, ns);
+	unsigned in = best_of(launch, true, ns);
+	/* Most launches of most programs: nothing could be better, so nothing is weighed. */
+	if (in != NONE && ns[in] > 0 && ns[in] < EXPLORE_MIN_NS)
+		return in;
+	unsigned par = best_of(launch, false, ns);
 	if (in == NONE || par == NONE)
 		return in == NONE ? par : in;
 	return choose_inline(state, launch, in, par) ? in : par;

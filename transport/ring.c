@@ -19,9 +19,16 @@ void arax_ring_init(struct arax_ring *ring, struct arax_ring_index *index, void 
 	*ring = (struct arax_ring){.index = index, .data = data, .size = size};
 }
 
+/* The peer's index is looked at only when what was seen of it last is used up: each look takes the
+ * cache line from the peer, who writes it with every record. */
+
 /* How much is free for the producer. The peer's head moves forward only, and never past us. */
-static int ring_free(struct arax_ring *ring, uint32_t *free)
+static int ring_free(struct arax_ring *ring, uint32_t wanted, uint32_t *free)
 {
+	*free = ring->size - (ring->own - ring->seen);
+	if (*free >= wanted)
+		return 0;
+
 	uint32_t head = atomic_load_explicit(&ring->index->head, memory_order_acquire);
 
 	if (head - ring->seen > ring->own - ring->seen)
@@ -34,6 +41,10 @@ static int ring_free(struct arax_ring *ring, uint32_t *free)
 /* How much there is for the consumer. The peer's tail moves forward only, by at most the ring. */
 static int ring_used(struct arax_ring *ring, uint32_t *used)
 {
+	*used = ring->seen - ring->own;
+	if (*used)
+		return 0;
+
 	uint32_t tail = atomic_load_explicit(&ring->index->tail, memory_order_acquire);
 
 	if (tail - ring->own > ring->size || tail - ring->own < ring->seen - ring->own)
@@ -67,7 +78,7 @@ int arax_ring_write(struct arax_ring *ring, const void *record, uint32_t size)
 	int err;
 
 	assert(size >= sizeof(struct arax_record) && size % 8 == 0 && size <= ring->size / 2);
-	err = ring_free(ring, &free);
+	err = ring_free(ring, size, &free);
 	if (err)
 		return err;
 	if (free < size)
@@ -106,7 +117,7 @@ int arax_ring_push(struct arax_ring *ring, uint32_t entry)
 	uint32_t free;
 	int err;
 
-	err = ring_free(ring, &free);
+	err = ring_free(ring, 1, &free);
 	if (err)
 		return err;
 	if (!free)

@@ -53,10 +53,11 @@ int arax_ring_push(struct arax_ring *ring, uint32_t entry);
 /** arax_ring_pop() - take one entry. Return: 1 with *entry set, 0 when empty, -EPROTO. */
 int arax_ring_pop(struct arax_ring *ring, uint32_t *entry);
 
-/** arax_ring_pending() - one load: is there something for the consumer to take? */
+/** arax_ring_pending() - one load at most: is there something for the consumer to take? */
 static inline int arax_ring_pending(const struct arax_ring *ring)
 {
-	return atomic_load_explicit(&ring->index->tail, memory_order_acquire) != ring->own;
+	return ring->seen != ring->own ||
+	       atomic_load_explicit(&ring->index->tail, memory_order_acquire) != ring->own;
 }
 
 #endif

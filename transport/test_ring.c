@@ -124,6 +124,7 @@ static void test_hostile_producer(void)
 	CHECK(arax_ring_write(&producer, words, 24) == 0);
 	CHECK(arax_ring_read(&consumer, got, sizeof(got)) == 24);
 	atomic_store(&shared.tail, 24);
+	CHECK(arax_ring_read(&consumer, got, sizeof(got)) == 24); /* it was seen before */
 	CHECK(arax_ring_read(&consumer, got, sizeof(got)) == -EPROTO);
 	setup(16);
 	atomic_store(&shared.tail, 17);
@@ -133,18 +134,30 @@ static void test_hostile_producer(void)
 static void test_hostile_consumer(void)
 {
 	uint64_t words[4] = {24, 1, 2, 3};
-	const uint32_t heads[] = {25, 48, 1u << 31, UINT32_MAX};
+	const uint32_t ahead[] = {1, 24, 1u << 31, UINT32_MAX - BYTES};
 
-	for (unsigned i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+	for (unsigned i = 0; i < sizeof(ahead) / sizeof(*ahead); i++) {
+		uint32_t own = 0;
+
+		/* The producer looks when it is out of room. */
 		setup(BYTES);
-		CHECK(arax_ring_write(&producer, words, 24) == 0);
-		atomic_store(&shared.head, heads[i]);
+		for (; arax_ring_write(&producer, words, 24) == 0; own += 24)
+			;
+		CHECK(own + 24 > BYTES);
+		atomic_store(&shared.head, own + ahead[i]);
 		CHECK(arax_ring_write(&producer, words, 24) == -EPROTO);
+		setup(16);
+		for (own = 0; arax_ring_push(&producer, 1) == 0; own++)
+			;
+		CHECK(own == 16);
+		atomic_store(&shared.head, own + ahead[i]);
 		CHECK(arax_ring_push(&producer, 1) == -EPROTO);
 	}
 	/* A head that moves back. */
 	setup(16);
-	CHECK(arax_ring_push(&producer, 1) == 0);
+	for (int i = 0; i < 16; i++)
+		CHECK(arax_ring_push(&producer, 1) == 0);
+	CHECK(arax_ring_push(&producer, 1) == -EAGAIN);
 	atomic_store(&shared.head, 1);
 	CHECK(arax_ring_push(&producer, 1) == 0);
 	atomic_store(&shared.head, 0);
