@@ -223,6 +223,8 @@ static int client_request(struct client *client, const struct arax_control_head 
 	*at = request;
 	if (!daemon->waiting_timer.at_ns)
 		timer_set(&daemon->loop, &daemon->waiting_timer, CLIENT_WAIT_NS / 1000000);
+	if (head->type == ARAX_CONTROL_ATTACH)
+		pool_waited(daemon->pool);
 	if (pool_broken(daemon->pool))
 		araxd_unavailable(daemon, ENODEV);
 out:

@@ -31,6 +31,10 @@
 #define POOL_BACKOFF_MAX_MS 10000
 #define TENANT_LINES 64
 #define POOL_GIVE_UP 3 /* failures in a row after which requests do not wait */
+/* Programs often come in bursts (a shell's loop, a build). Each that had to wait for its tenant
+ * lets one more be kept ready, up to so many; each quiet spell takes one back. */
+#define POOL_EXTRA_MAX 4
+#define POOL_CALM_MS 15000
 
 /* As much of the arena as the client's own counts need. */
 #define STATS_SHM 4096
@@ -45,7 +49,8 @@ struct pool {
 	unsigned failures;
 	char error[256];
 	struct sandbox_state sandbox;
-	struct timer retry;
+	struct timer retry, calm;
+	unsigned extra; /* ready tenants beyond the configured number */
 };
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -150,7 +155,7 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 {
 	struct tenant *tenant = CONTAINER(child, struct tenant, child);
 	struct pool *pool = tenant->pool;
-	bool failed = tenant->state != TENANT_ATTACHED;
+	bool failed = tenant->state != TENANT_ATTACHED && tenant->state != TENANT_SURPLUS;
 	char text[sizeof(tenant->refused)];
 
 	child_describe(how, text, sizeof(text));
@@ -371,7 +376,7 @@ static unsigned pool_wanted(const struct pool *pool)
 	/* The first alone: it is what everybody waits for. */
 	if (pool->info_fd < 0)
 		return waiting || pool->daemon->config.pool ? 1 : 0;
-	return waiting + pool->daemon->config.pool;
+	return waiting + pool->daemon->config.pool + pool->extra;
 }
 
 static bool pool_lacks(const struct pool *pool)
@@ -408,6 +413,33 @@ static void pool_retry(struct timer *timer)
 	pool_fill(CONTAINER(timer, struct pool, retry));
 }
 
+void pool_waited(struct pool *pool)
+{
+	/* Whoever comes before the first tenant is there has come early, not often. */
+	if (pool->info_fd < 0 || !pool->daemon->config.pool)
+		return;
+	if (pool->extra < POOL_EXTRA_MAX)
+		pool->extra++;
+	timer_set(&pool->daemon->loop, &pool->calm, POOL_CALM_MS);
+}
+
+static void pool_calm(struct timer *timer)
+{
+	struct pool *pool = CONTAINER(timer, struct pool, calm);
+
+	if (pool->extra && --pool->extra)
+		timer_set(&pool->daemon->loop, timer, POOL_CALM_MS);
+	if (pool_count(pool).ready <= pool_wanted(pool))
+		return;
+	for (struct tenant *t = pool->tenants; t; t = t->next) {
+		if (t->state == TENANT_READY) {
+			t->state = TENANT_SURPLUS;
+			child_kill(&t->child);
+			return;
+		}
+	}
+}
+
 int pool_new(struct araxd *daemon, struct pool **pool)
 {
 	*pool = calloc(1, sizeof(**pool));
@@ -416,6 +448,7 @@ int pool_new(struct araxd *daemon, struct pool **pool)
 	(*pool)->daemon = daemon;
 	(*pool)->info_fd = -1;
 	(*pool)->retry.fire = pool_retry;
+	(*pool)->calm.fire = pool_calm;
 	(*pool)->zygote.libexec = daemon->libexec;
 	(*pool)->zygote.work = daemon->work;
 	(*pool)->zygote.sandbox = daemon->config.sandbox;
@@ -444,6 +477,7 @@ void pool_free(struct pool *pool)
 		tenant_free(tenant);
 	}
 	timer_clear(&pool->daemon->loop, &pool->retry);
+	timer_clear(&pool->daemon->loop, &pool->calm);
 	if (pool->info_fd >= 0)
 		close(pool->info_fd);
 	free(pool);

@@ -9,7 +9,12 @@
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_sandbox.h"
 
-enum tenant_state { TENANT_STARTING, TENANT_READY, TENANT_ATTACHED };
+enum tenant_state {
+	TENANT_STARTING,
+	TENANT_READY,
+	TENANT_ATTACHED,
+	TENANT_SURPLUS, /* on its way out, because nobody needs it any more */
+};
 
 struct tenant {
 	struct child child;
@@ -37,6 +42,9 @@ int pool_new(struct araxd *daemon, struct pool **pool);
 
 /** pool_free() - ends what serves nobody; tenants with a client go on by themselves. */
 void pool_free(struct pool *pool);
+
+/** pool_waited() - a client did not find a tenant ready: keep more of them for a while. */
+void pool_waited(struct pool *pool);
 
 /** pool_fill() - start what is missing. Call when the demand may have changed. */
 void pool_fill(struct pool *pool);

@@ -604,6 +604,34 @@ static void test_quota(void)
 		close(clients[i]);
 }
 
+/* A client that had to wait for its tenant makes the daemon keep one more ready. */
+static void test_burst(int other)
+{
+	struct arax_control_attach message;
+	int clients[3], fds[ARAX_FDS_MAX];
+
+	CHECK_SOON(json_has(other, ARAX_CONTROL_STATUS, "\"attached\": 0"));
+	CHECK_SOON(json_has(other, ARAX_CONTROL_STATUS, "\"ready\": 2"));
+	pid_t zygote = (pid_t)zygote_of(other);
+	CHECK(zygote > 0 && kill(zygote, SIGSTOP) == 0);
+	for (int i = 0; i < 2; i++)
+		attached(&clients[i]);
+	clients[2] = client();
+	message = (struct arax_control_attach){.head = head_of(ARAX_CONTROL_ATTACH)};
+	CHECK(arax_socket_send(clients[2], &message, sizeof(message), NULL, 0) == 0);
+	/* Answered after the request has come, since one loop serves both. */
+	CHECK(json_has(clients[2], ARAX_CONTROL_STATUS, "\"attached\": 2"));
+	CHECK(kill(zygote, SIGCONT) == 0);
+	CHECK(arax_socket_recv(clients[2], &message, sizeof(message), fds, TIMEOUT_MS) ==
+	      sizeof(message));
+	CHECK(message.head.error == 0);
+	close(fds[0]);
+	close(fds[1]);
+	CHECK_SOON(json_has(other, ARAX_CONTROL_STATUS, "\"ready\": 3"));
+	for (int i = 0; i < 3; i++)
+		close(clients[i]);
+}
+
 /* Two that start at once: one serves, the other leaves quietly. */
 static void test_race(void)
 {
@@ -708,6 +736,7 @@ int main(int argc, char **argv)
 	test_bad_messages(fd);
 	test_slow_client(fd);
 	test_quota();
+	test_burst(fd);
 	test_zygote(fd, daemon);
 	test_stillborn(fd, daemon);
 	stop(fd, daemon);
