@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,8 +114,10 @@ static void share_topology(const struct sandbox *sandbox)
 	if (!work || asprintf(&path, "%s/topology.xml", work) < 0)
 		return;
 	if (hwloc_topology_init(&topology) == 0) {
+		/* Tenants may be other users. */
 		if (hwloc_topology_load(topology) || hwloc_topology_export_xml(topology, path, 0) ||
-		    setenv("HWLOC_XMLFILE", path, 1) || setenv("HWLOC_THISSYSTEM", "1", 1))
+		    chmod(path, 0444) || setenv("HWLOC_XMLFILE", path, 1) ||
+		    setenv("HWLOC_THISSYSTEM", "1", 1))
 			tenant_log("the topology is not shared: %s", strerror(errno));
 		hwloc_topology_destroy(topology);
 	}
