@@ -249,6 +249,8 @@ static int run_spin(const char *how)
 	    "status");
 	say("finish %d event %d", error, status);
 	error = clEnqueueNDRangeKernel(w.queue, w.blend, 1, NULL, &one, NULL, 0, NULL, NULL);
+	if (!error)
+		error = clFinish(w.queue);
 	say("enqueue %d", error);
 	say("notified %d", atomic_load(&notified));
 	clReleaseEvent(event);

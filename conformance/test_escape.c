@@ -3,7 +3,7 @@
  * call by itself, with arguments that work where nothing forbids them. A probe passes when it was
  * denied by one of the walls that are there for it; when none of them stands on this machine (`arax
  * status` says) it is listed as skipped, never as passed. The sandbox that is switched off, in
- * escape.py, shows that the probes can tell.
+ * containment.py, shows that the probes can tell.
  */
 #include "cltest.h"
 

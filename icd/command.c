@@ -110,6 +110,16 @@ bool queue_idle(const struct command_desc *desc, bool all, bool *failed)
 
 /* ---- by the ring ---------------------------------------------------------------------------- */
 
+/* Keeps a record that waits for nothing. */
+static bool command_keep(struct command *command, const struct arax_record *record)
+{
+	struct arax_record *kept = command_room(command, record->size, 0);
+
+	if (kept)
+		memcpy(kept, record, record->size);
+	return kept;
+}
+
 /* A user event gets a node in the tenant when a command first waits for it. Lock held, slots
  * reserved. */
 static int announce_user_event(struct connection *conn, cl_event event)
@@ -119,7 +129,11 @@ static int announce_user_event(struct connection *conn, cl_event event)
 
 	if (!command)
 		return -ENOMEM;
-	user.head.slot = connection_slot(conn, command);
+	if (!command_keep(command, &user.head)) {
+		command_cancel(conn, command);
+		return -ENOMEM;
+	}
+	user.head.slot = command->record->slot = connection_slot(conn, command);
 	int err = connection_send(conn, &user.head);
 	if (err) {
 		command_cancel(conn, command);
@@ -174,16 +188,23 @@ static int announce_mem(struct connection *conn, cl_mem mem)
 	}
 	int err = connection_send(conn, &define.head);
 	mem->announced = !err;
+	if (!err)
+		recover_define(conn, &define.head);
 	return err;
 }
 
-/* Puts head, wait list and tail together in the scratch buffer. Lock held. */
-static const struct arax_record *assemble(struct connection *conn, const struct submission *s)
+/* Puts head, wait list and tail together, to be sent and to be kept. Lock held. */
+static const struct arax_record *assemble(struct connection *conn, struct command *command,
+					  const struct submission *s)
 {
-	struct arax_record *record = (struct arax_record *)conn->scratch;
-	uint32_t *waits = (uint32_t *)(conn->scratch + s->record->size);
+	size_t most = s->record->size + (((size_t)s->desc->nwait * 4 + 7) & ~(size_t)7) +
+		      ((s->tail_size + 7) & ~(size_t)7);
+	struct arax_record *record = command_room(command, most, s->desc->nwait);
 	uint16_t n = 0;
 
+	if (!record)
+		return NULL;
+	uint32_t *waits = (uint32_t *)((unsigned char *)record + s->record->size);
 	memcpy(record, s->record, s->record->size);
 	for (cl_uint i = 0; i < s->desc->nwait; i++) {
 		cl_event event = s->desc->waits[i];
@@ -191,8 +212,12 @@ static const struct arax_record *assemble(struct connection *conn, const struct 
 
 		if (status < 0)
 			record->flags |= ARAX_RECORD_FAILED_WAIT;
-		else if (status > CL_COMPLETE)
-			waits[n++] = event->slot;
+		else if (status > CL_COMPLETE) {
+			uint32_t slot = event->slot;
+
+			command->waits[n] = conn->commands[slot] ? conn->commands[slot]->number : 0;
+			waits[n++] = slot;
+		}
 	}
 	if (n & 1)
 		waits[n] = 0;
@@ -204,7 +229,7 @@ static const struct arax_record *assemble(struct connection *conn, const struct 
 		memcpy(tail, s->tail, s->tail_size);
 		memset(tail + s->tail_size, 0, padded - s->tail_size);
 	}
-	record->size = (uint32_t)((size_t)(tail - conn->scratch) + padded);
+	record->size = (uint32_t)((size_t)(tail - (unsigned char *)record) + padded);
 	return record;
 }
 
@@ -304,8 +329,9 @@ static int submit_locked(struct connection *conn, const struct submission *s, cl
 	if (!command)
 		return -ENOMEM;
 	err = prepare(conn, command, s, event);
-	if (!err && conn->dead)
-		err = -EPIPE;
+	const struct arax_record *record = err ? NULL : assemble(conn, command, s);
+	if (!err)
+		err = conn->dead ? -EPIPE : record ? 0 : -ENOMEM;
 	if (err) {
 		/* the caller keeps what is its own as long as this fails */
 		command->work.release = NULL;
@@ -317,9 +343,7 @@ static int submit_locked(struct connection *conn, const struct submission *s, cl
 	}
 	/* Before the record is out: its completion may be reaped at any time after. */
 	sent_now(conn, command, s, event);
-	err = connection_send(conn, assemble(conn, s));
-	if (err) /* the tenant is gone: this command ends like all that are in flight */
-		connection_fail_locked(conn);
+	(void)connection_send(conn, record); /* if the tenant is gone, the next one gets it */
 	*sent = command;
 	return 0;
 }
@@ -353,8 +377,12 @@ static void print_output(struct connection *conn, struct command *command)
 void command_execute(struct connection *conn, struct command *command)
 {
 	struct arax_slot *slot = &conn->shm->slots[command->slot];
+	int turn = HOST_READY;
 	cl_int status;
 
+	/* Its turn can have been taken back, with the tenant that gave it. */
+	if (!atomic_compare_exchange_strong(&command->host, &turn, HOST_RUNS))
+		return;
 	if (command->print) {
 		print_output(conn, command);
 		/* the kernel's own outcome and times stand in the slot */
@@ -400,8 +428,8 @@ static cl_int wait_blocking(struct connection *conn, cl_event event, struct comm
 
 	/* While its turn may still come the command must not go back to the pool under us: settle
 	 * only ends commands whose event is final, and those are not looked at. */
-	if (command && connection_wait(conn, turn_or_final, &turn, true) &&
-	    atomic_load_explicit(&event->status, memory_order_acquire) > CL_COMPLETE)
+	while (command && connection_wait(conn, turn_or_final, &turn, true) &&
+	       atomic_load_explicit(&event->status, memory_order_acquire) > CL_COMPLETE)
 		command_execute(conn, command);
 	turn.command = NULL;
 	if (!connection_wait(conn, turn_or_final, &turn, true))
@@ -413,10 +441,13 @@ cl_int finish_enqueue(const struct command_desc *desc, cl_int error, cl_event ev
 		      struct command *caller_runs)
 {
 	struct connection *conn = desc->queue->context->conn;
+	uint32_t losses = atomic_load_explicit(&desc->queue->losses, memory_order_relaxed);
 
 	pthread_mutex_unlock(&desc->queue->lock);
 	if (!error && desc->blocking && event)
 		error = wait_blocking(conn, event, caller_runs);
+	if (!error && desc->blocking && queue_lost(desc->queue, losses))
+		error = CL_OUT_OF_RESOURCES;
 	if (event) {
 		if (desc->event && error != CL_OUT_OF_HOST_MEMORY &&
 		    (error == CL_SUCCESS || event->status < 0))
@@ -664,7 +695,11 @@ static int send_load(struct connection *conn, struct arax_op_program_load *op, s
 
 	if (!command)
 		return err ? err : -ENOMEM;
-	op->head.slot = connection_slot(conn, command);
+	if (!command_keep(command, &op->head)) {
+		command_cancel(conn, command);
+		return -ENOMEM;
+	}
+	op->head.slot = command->record->slot = connection_slot(conn, command);
 	err = connection_send(conn, &op->head);
 	if (err) {
 		command_cancel(conn, command);
@@ -700,5 +735,11 @@ int connection_load(struct connection *conn, uint32_t program, const void *data,
 	 * look at it work with zeroes, as in a fresh process, and would not with this. */
 	memset(range, 0, size);
 	connection_release(conn, range);
-	return err ? err : connection_alive(conn) ? 0 : -EPIPE;
+	if (!err && connection_alive(conn)) {
+		pthread_mutex_lock(&conn->lock);
+		recover_program(conn, program, data, size);
+		pthread_mutex_unlock(&conn->lock);
+		return 0;
+	}
+	return err ? err : -EPIPE;
 }

@@ -52,8 +52,7 @@ static void *map_arena(int fd, uint64_t size)
 	return NULL;
 }
 
-/* Tells the tenant the address: 0, -EEXIST when it cannot have it, another -errno. */
-static int propose(int link, void *base)
+int connection_propose(int link, void *base)
 {
 	struct arax_control_map map = {
 	    .head = {.magic = ARAX_CONTROL_MAGIC,
@@ -84,7 +83,7 @@ static int settle_address(struct connection *conn, int arena)
 
 		if (!base)
 			return -ENOMEM;
-		int err = propose(conn->link, base);
+		int err = connection_propose(conn->link, base);
 		if (!err) {
 			conn->base = base;
 			conn->shm = base;
@@ -132,8 +131,10 @@ static void connection_destroy(struct connection *conn)
 	arax_heap_free(conn->heap);
 	for (struct command *c = conn->pool, *next; c; c = next) {
 		next = c->next;
+		free(c->record);
 		free(c);
 	}
+	recover_free(conn);
 	for (int i = 0; i < HANDLE_KINDS; i++)
 		free(conn->handles[i].free);
 	free(conn);
@@ -147,7 +148,7 @@ static struct connection *connection_new(void)
 
 	if (!conn)
 		return NULL;
-	conn->link = conn->daemon = -1;
+	conn->link = conn->daemon = conn->arena = -1;
 	err = conn->daemon = daemon_hello(NULL);
 	if (err < 0)
 		goto fail;
@@ -166,6 +167,7 @@ static struct connection *connection_new(void)
 		err = -ENOMEM;
 		goto fail;
 	}
+	conn->arena = arena;
 	connection_init(conn);
 	return conn;
 fail:
@@ -229,6 +231,7 @@ void connection_put(struct connection *conn)
 void connection_remember(struct connection *conn, cl_context context)
 {
 	pthread_mutex_lock(&conn->lock);
+	context->notified = conn->replaced; /* what was before is not its concern */
 	context->next = conn->contexts;
 	conn->contexts = context;
 	pthread_mutex_unlock(&conn->lock);
@@ -252,20 +255,23 @@ void connection_forget(struct connection *conn, cl_context context)
  */
 static void notify_contexts(struct connection *conn)
 {
+	char report[sizeof(conn->report)];
 	cl_context c;
 
 	do {
 		pthread_mutex_lock(&conn->lock);
 		for (c = conn->contexts; c; c = c->next) {
-			if (!c->notified && object_try_use(&c->object))
+			/* not one that only we still hold */
+			if (c->notified != conn->replaced && object_is(c, OBJECT_CONTEXT) &&
+			    object_try_use(&c->object))
 				break;
 		}
 		if (c)
-			c->notified = true;
+			c->notified = conn->replaced;
+		memcpy(report, conn->report, sizeof(report));
 		pthread_mutex_unlock(&conn->lock);
 		if (c) {
-			context_notify(c, "Arax: the process that executed this context's commands "
-					  "has died; make a new context");
+			context_notify(c, report);
 			object_unuse(&c->object);
 		}
 	} while (c);
@@ -364,6 +370,8 @@ int connection_define(struct connection *conn, const struct arax_record *record)
 		return -EPIPE;
 	pthread_mutex_lock(&conn->lock);
 	int err = connection_send(conn, record);
+	if (!err)
+		recover_define(conn, record);
 	pthread_mutex_unlock(&conn->lock);
 	return err;
 }
@@ -382,6 +390,7 @@ void connection_drop(struct connection *conn, enum arax_op op, uint32_t handle)
 	pthread_mutex_lock(&conn->lock);
 	if (op != ARAX_OP_COUNT && !conn->dead)
 		(void)connection_send(conn, &drop.head); /* fails only with the tenant's death */
+	recover_drop(conn, handle);
 	handle_free(&conn->handles[ARAX_HANDLE_KIND(handle)], handle);
 	pthread_mutex_unlock(&conn->lock);
 }
@@ -411,7 +420,10 @@ struct command *command_get(struct connection *conn)
 			return NULL;
 		command->refs = command->refs_inline;
 		command->refs_capacity = 8;
+		command->record = NULL;
+		command->record_capacity = 0;
 	}
+	command->number = ++conn->last_number;
 	command->next = NULL;
 	command->slot = ARAX_NO_SLOT;
 	command->queue = NULL;
@@ -488,10 +500,14 @@ static bool room(void *arg)
 	       atomic_load_explicit(&conn->shm->tenant_idle, memory_order_acquire) || conn->dead;
 }
 
+/* What cannot be sent is not lost: commands and definitions are kept, and whoever waits for
+ * anything finds out that another tenant is needed. */
 int connection_send(struct connection *conn, const struct arax_record *record)
 {
 	int err;
 
+	if (conn->broken)
+		return conn->dead ? -EPIPE : 0;
 	while ((err = arax_ring_write(&conn->sq, record, record->size)) == -EAGAIN) {
 		/* The tenant is behind. It may be so because we are, so take what it has done. */
 		struct arax_spin spin = {0};
@@ -500,11 +516,15 @@ int connection_send(struct connection *conn, const struct arax_record *record)
 			return -EPIPE;
 		connection_reap_locked(conn);
 		arax_wake_wait(&conn->shm->client_room, &spin, room, conn, 1);
-		if (arax_socket_hung_up(conn->link))
-			return -EPIPE;
+		if (conn->broken || arax_socket_hung_up(conn->link))
+			err = -EPIPE;
+		if (err != -EAGAIN)
+			break;
 	}
-	if (err)
-		return err;
+	if (err) {
+		conn->broken = true;
+		return conn->dead ? err : 0;
+	}
 	arax_wake_ring(&conn->shm->tenant_wake);
 	return 0;
 }
@@ -535,10 +555,9 @@ int connection_reserve(struct connection *conn, uint32_t slots)
 		bool helped = progress_help(conn);
 		if (!helped)
 			arax_wake_wait(&conn->shm->client_room, &spin, room, conn, 2);
-		bool gone = !helped && arax_socket_hung_up(conn->link);
+		if (!helped && (conn->broken || arax_socket_hung_up(conn->link)))
+			connection_fail(conn, "its link was closed");
 		pthread_mutex_lock(&conn->lock);
-		if (gone)
-			return -EPIPE;
 	}
 	return 0;
 }
@@ -583,6 +602,8 @@ static void retire(struct connection *conn, struct command *command, cl_int stat
 	}
 	if (command->watched)
 		progress_unwatch(conn);
+	if (status < 0)
+		recover_failed(conn, command->number);
 	conn->commands[command->slot] = NULL;
 	conn->free_slots[conn->nfree] = command->slot;
 	conn->nfree++;
@@ -600,12 +621,13 @@ void connection_host_done(struct connection *conn, uint32_t slot, cl_int status)
 		return;
 	/* The ring has twice as many entries as there are slots; it can be full only while the
 	 * tenant does not look, and then waiting is right. */
-	while (!conn->dead && arax_ring_push(&conn->hq, ARAX_ENTRY(status < 0, slot)) == -EAGAIN) {
+	while (!conn->dead && !conn->broken &&
+	       arax_ring_push(&conn->hq, ARAX_ENTRY(status < 0, slot)) == -EAGAIN) {
 		struct arax_spin spin = {0};
 
 		arax_wake_wait(&conn->shm->client_wake, &spin, never, NULL, 1);
 		if (arax_socket_hung_up(conn->link))
-			break;
+			conn->broken = true;
 	}
 	retire(conn, command, status, &conn->shm->slots[slot]);
 	arax_wake_ring(&conn->shm->tenant_wake);
@@ -630,34 +652,44 @@ static bool take_entry(struct connection *conn, uint32_t entry)
 		return false;
 	if (ARAX_ENTRY_KIND(entry) == ARAX_CQ_HOST_READY)
 		return host_turn(conn, command);
-	if (ARAX_ENTRY_KIND(entry) != ARAX_CQ_COMPLETE || command->host == HOST_READY)
+	if (ARAX_ENTRY_KIND(entry) != ARAX_CQ_COMPLETE || command->host >= HOST_READY)
 		return false;
 	cl_int status = atomic_load_explicit(&conn->shm->slots[slot].status, memory_order_acquire);
 	retire(conn, command, status > 0 ? CL_OUT_OF_RESOURCES : status, &conn->shm->slots[slot]);
 	return true;
 }
 
-/* Everything in flight ends. Commands that somebody executes right now (host turn, caller_runs or
- * taken by the progress thread) are ended by who executes them. */
-void connection_fail_locked(struct connection *conn)
+void connection_retire(struct connection *conn, struct command *command, cl_int status)
 {
 	static const struct arax_slot no_times;
 
+	retire(conn, command, status, &no_times);
+}
+
+/* Everything in flight ends. Commands that somebody executes right now (host turn, caller_runs or
+ * taken by the progress thread) are ended by who executes them. */
+static void fail_all(struct connection *conn)
+{
 	conn->dead = true;
 	conn->has_retired = true; /* whoever settles next tells the contexts, too */
 	for (uint32_t i = 0; i < ARAX_SLOTS; i++) {
-		if (conn->commands[i] && conn->commands[i]->host != HOST_READY)
-			retire(conn, conn->commands[i], CL_OUT_OF_RESOURCES, &no_times);
+		if (conn->commands[i] && conn->commands[i]->host < HOST_READY)
+			connection_retire(conn, conn->commands[i], CL_OUT_OF_RESOURCES);
 	}
 }
 
 void connection_fail(struct connection *conn, const char *why)
 {
 	pthread_mutex_lock(&conn->lock);
-	if (!conn->dead) {
-		arax_log("the tenant is gone (%s): commands in flight fail", why);
-		connection_reap_locked(conn);
-		connection_fail_locked(conn);
+	/* Another thread may have been faster: then its tenant is there, or will be. */
+	bool mine =
+	    !conn->dead && !conn->recovering && (conn->broken || arax_socket_hung_up(conn->link));
+	int err = mine ? recover(conn) : 0;
+	if (mine)
+		arax_log("the tenant is gone (%s): %s", why, conn->report);
+	if (err) {
+		arax_log("no other tenant can be had: %s", strerror(-err));
+		fail_all(conn);
 	}
 	pthread_mutex_unlock(&conn->lock);
 	connection_wake(conn);
@@ -676,9 +708,9 @@ void connection_reap_locked(struct connection *conn)
 		}
 	}
 	atomic_store_explicit(&conn->cq_taken, conn->cq.own, memory_order_release);
-	if (r < 0 && !conn->dead) {
+	if (r < 0 && !conn->broken) {
 		arax_log("the tenant broke the protocol");
-		connection_fail_locked(conn);
+		conn->broken = true;
 	}
 	/* Others may sleep until what was just taken: they cannot see it in the ring any more. */
 	if (taken)
@@ -719,7 +751,7 @@ static void settle_retired(struct connection *conn)
 		command_put(conn, c);
 	}
 	pthread_mutex_unlock(&conn->lock);
-	if (conn->dead)
+	if (conn->replaced)
 		notify_contexts(conn);
 }
 
@@ -766,6 +798,8 @@ static bool waiting_ready(void *arg)
 
 	if (w->cond(w->arg) || conn->njobs || conn->dead)
 		return true;
+	if (conn->broken)
+		return !conn->recovering; /* else its end is rung */
 	if (w->slot && !conn->watch && w->looks++ % LOOKS_PER_REAP)
 		return slot_final(w->slot);
 	return cq_pending(conn);
@@ -820,7 +854,10 @@ bool connection_wait_slot(struct connection *conn, uint32_t slot, bool (*cond)(v
 			return false;
 		if (waiting.slot && slot_final(waiting.slot))
 			waiting.slot = NULL; /* it ended, and that was not all */
-		if (!wait_once(&waiting, &spin) && arax_socket_hung_up(conn->link))
+		bool woken = wait_once(&waiting, &spin);
+		if (conn->broken)
+			connection_fail(conn, "it broke the protocol");
+		else if (!woken && arax_socket_hung_up(conn->link))
 			connection_fail(conn, "its link was closed");
 	}
 }

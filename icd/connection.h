@@ -20,6 +20,7 @@ enum host_state {
 	HOST_NONE,  /* the tenant executes it */
 	HOST_WAIT,  /* not its turn yet */
 	HOST_READY, /* its turn: the caller or the progress thread executes it */
+	HOST_RUNS,  /* they do so now */
 };
 
 /* A command in flight: lives from its submission until its slot was reaped and its references were
@@ -34,7 +35,12 @@ struct command {
 	bool watched;	  /* counted in connection.watch */
 	_Atomic int host; /* enum host_state; set under the lock */
 	struct host_work work;
-	char *print; /* a launch that prints: its range */
+	/* To be sent again to another tenant: what was sent, and which commands it waits for. */
+	uint64_t number; /* in the order of submission */
+	struct arax_record *record;
+	size_t record_capacity;
+	uint64_t *waits; /* record->nwait numbers, in the same block as record */
+	char *print;	 /* a launch that prints: its range */
 	size_t print_size;
 	size_t nrefs, refs_capacity;
 	struct object **refs; /* refs_inline or malloc-ed */
@@ -49,10 +55,13 @@ struct handle_pool {
 	size_t nfree, capacity;
 };
 
+struct definition;
+
 struct connection {
 	_Atomic uint32_t refs;
-	int daemon, link;
+	int daemon, link, arena;
 	_Atomic bool dead, forked;
+	_Atomic bool broken; /* the tenant is no good: somebody has to get another one */
 	struct arax_shm *shm;
 	char *base;
 	uint64_t size;
@@ -71,7 +80,18 @@ struct connection {
 	uint32_t free_slots[ARAX_SLOTS];
 	_Atomic uint32_t nfree;
 	struct command *pool;
-	cl_context contexts;			 /* to be told of the tenant's death */
+	uint64_t last_number;
+	/* recover.c */
+	struct definition **definitions[HANDLE_KINDS];
+	uint32_t ndefinitions[HANDLE_KINDS];
+	uint64_t *failed; /* numbers of commands that failed, ascending enough to be searched */
+	size_t nfailed, failed_capacity;
+	bool recovering;
+	unsigned replaced;	/* tenants so far */
+	unsigned fruitless;	/* of them, one after the other, without any progress */
+	_Atomic unsigned looks; /* of who only asks for the status of events */
+	char report[512];	/* on the last one's death */
+	cl_context contexts;	/* to be told of the tenant's death */
 	struct command *retired, **retired_tail; /* status is set; references still held */
 	_Atomic bool has_retired;
 	/* progress.c */
@@ -81,7 +101,6 @@ struct connection {
 	struct notice *notices, **notices_tail; /* events whose callbacks are due */
 	_Atomic uint32_t njobs, nnotices;
 	_Atomic uint32_t watch; /* things in flight that need the progress thread */
-	unsigned char scratch[ARAX_RECORD_MAX] __attribute__((aligned(8)));
 };
 
 /** connection_get() - the process's connection, made if need be; one reference. Or NULL. */
@@ -130,9 +149,37 @@ int connection_send(struct connection *conn, const struct arax_record *record);
  *  Lock held. */
 void connection_host_done(struct connection *conn, uint32_t slot, cl_int status);
 
-/** connection_fail() - the tenant is gone: everything in flight ends with CL_OUT_OF_RESOURCES. */
+/** connection_fail() - the tenant is gone or talks nonsense: another one takes its place
+ *  (recover.c); without one everything in flight ends with CL_OUT_OF_RESOURCES. No lock held but
+ *  possibly a queue's. */
 void connection_fail(struct connection *conn, const char *why);
-void connection_fail_locked(struct connection *conn);
+
+/** connection_propose() - tell a tenant where the arena is. Return: 0, -EEXIST when it cannot have
+ * it there, another -errno. */
+int connection_propose(int link, void *base);
+
+/** connection_retire() - take a command out of flight with an outcome of ours. Lock held. */
+void connection_retire(struct connection *conn, struct command *command, cl_int status);
+
+/** command_room() - room for a record (and the numbers of nwait commands) that is kept with the
+ *  command. Return: the record, or NULL without memory. */
+struct arax_record *command_room(struct command *command, size_t size, size_t nwait);
+
+/* ---- recover.c ------------------------------------------------------------------------------ */
+
+/** recover() - replace the tenant: what may have been executing fails, with what waits for it, the
+ *  rest is sent again. Lock held, dropped now and then. Return: 0, or -errno: there is none. */
+int recover(struct connection *conn);
+
+/** recover_define(), recover_program(), recover_drop() - what a new tenant has to know. Lock held;
+ *  without memory the object is missing there, and its commands fail. */
+void recover_define(struct connection *conn, const struct arax_record *record);
+void recover_program(struct connection *conn, uint32_t handle, const void *data, size_t size);
+void recover_drop(struct connection *conn, uint32_t handle);
+
+/** recover_failed() - a command ended with an error: what waits for it must, too. Lock held. */
+void recover_failed(struct connection *conn, uint64_t number);
+void recover_free(struct connection *conn);
 
 struct command *command_get(struct connection *conn); /* lock held; NULL without memory */
 void command_cancel(struct connection *conn, struct command *command); /* not sent; lock held */

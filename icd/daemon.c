@@ -342,16 +342,32 @@ int daemon_hello(struct arax_device_info *info)
 	return err;
 }
 
-int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link)
+static void attach_fill(struct arax_control_attach *attach)
 {
-	struct arax_control_attach attach = {0};
 	const char *devices = secure_getenv("ARAX_DEVICES");
 	const char *policy = secure_getenv("ARAX_POLICY");
+
+	memset(attach, 0, sizeof(*attach));
+	snprintf(attach->devices, sizeof(attach->devices), "%s", devices ? devices : "");
+	snprintf(attach->policy, sizeof(attach->policy), "%s", policy ? policy : "");
+	snprintf(attach->program, sizeof(attach->program), "%s", program_invocation_short_name);
+}
+
+static int attach_received(const int fds[ARAX_FDS_MAX])
+{
+	if (fds[0] >= 0 && fds[1] >= 0)
+		return 0;
+	for (unsigned i = 0; i < ARAX_FDS_MAX; i++)
+		daemon_close(fds[i]);
+	return -EPROTO;
+}
+
+int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link)
+{
+	struct arax_control_attach attach;
 	int fds[ARAX_FDS_MAX];
 
-	snprintf(attach.devices, sizeof(attach.devices), "%s", devices ? devices : "");
-	snprintf(attach.policy, sizeof(attach.policy), "%s", policy ? policy : "");
-	snprintf(attach.program, sizeof(attach.program), "%s", program_invocation_short_name);
+	attach_fill(&attach);
 	int err = request(fd, &attach.head, sizeof(attach), ARAX_CONTROL_ATTACH, NULL, 0, fds,
 			  ATTACH_TIMEOUT_MS);
 	if (err) {
@@ -359,15 +375,35 @@ int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link)
 			 err == -EINVAL ? " (ARAX_DEVICES or ARAX_POLICY)" : "");
 		return err;
 	}
-	if (fds[0] < 0 || fds[1] < 0) {
-		for (unsigned i = 0; i < ARAX_FDS_MAX; i++)
-			daemon_close(fds[i]);
-		return -EPROTO;
-	}
+	err = attach_received(fds);
+	if (err)
+		return err;
 	*arena = fds[0];
 	*link = fds[1];
 	*arena_size = attach.arena_size;
 	return 0;
+}
+
+int daemon_replace(int fd, int arena, uint64_t arena_size, char *died)
+{
+	struct arax_control_attach attach;
+	int fds[ARAX_FDS_MAX];
+
+	attach_fill(&attach);
+	int err = request(fd, &attach.head, sizeof(attach), ARAX_CONTROL_ATTACH, &arena, 1, fds,
+			  ATTACH_TIMEOUT_MS);
+	if (!err)
+		err = attach_received(fds);
+	if (err)
+		return err;
+	close(fds[0]); /* the same as ours */
+	memcpy(died, attach.died, sizeof(attach.died));
+	died[sizeof(attach.died) - 1] = 0;
+	if (attach.arena_size != arena_size) {
+		close(fds[1]);
+		return -EPROTO;
+	}
+	return fds[1];
 }
 
 static int build_once(int memfd, unsigned char **result, size_t *size)

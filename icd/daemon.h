@@ -22,6 +22,11 @@ int daemon_hello(struct arax_device_info *info);
  *  Return: 0 with the arena, its size and the link to the tenant; -errno. */
 int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link);
 
+/** daemon_replace() - ask for another tenant for an arena whose tenant is no good any more, on the
+ *  connection that it was asked for on; waits until the former one is gone.
+ *  @died: how that ended, 96 bytes. Return: the link to the tenant, or -errno. */
+int daemon_replace(int fd, int arena, uint64_t arena_size, char *died);
+
 /** daemon_build() - see connection_build(); on a connection of its own. */
 int daemon_build(const void *request, size_t request_size, unsigned char **result, size_t *size);
 

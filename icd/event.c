@@ -5,8 +5,11 @@
  * it is. A user event gets a slot only when a command waits for it.
  */
 #include "icd/connection.h"
+#include "transport/socket.h"
 
 #include <stdlib.h>
+
+#define LOOKS_PER_CHECK 64
 
 static void event_destroy(struct object *object)
 {
@@ -179,6 +182,11 @@ static cl_int event_status(cl_event event)
 
 	if (status <= CL_COMPLETE || event->type == CL_COMMAND_USER || !connection_alive(conn))
 		return status;
+	/* Who never waits finds out, too. */
+	if (atomic_fetch_add_explicit(&conn->looks, 1, memory_order_relaxed) % LOOKS_PER_CHECK ==
+		LOOKS_PER_CHECK - 1 &&
+	    arax_socket_hung_up(conn->link))
+		connection_fail(conn, "its link was closed");
 	connection_settle(conn);
 	pthread_mutex_lock(&conn->lock);
 	status = atomic_load_explicit(&event->status, memory_order_acquire);

@@ -45,7 +45,7 @@ struct _cl_context {
 	void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *);
 	void *notify_arg;
 	cl_context next;      /* of the connection's contexts; connection's lock */
-	bool notified;	      /* of the tenant's death; connection's lock */
+	unsigned notified;    /* of so many tenants' deaths; connection's lock */
 	pthread_mutex_t lock; /* callbacks */
 	struct context_callback *callbacks;
 };
@@ -66,11 +66,27 @@ struct _cl_command_queue {
 	_Atomic uint64_t submitted, completed; /* commands that went to the tenant */
 	_Atomic uint32_t last_slot;	       /* of the last of them */
 	_Atomic uint32_t barriers;	       /* out of order: barriers in flight */
+	/* Commands that ended with their tenant: how many; one had no event, so it is to be told.
+	 */
+	_Atomic uint32_t losses;
+	_Atomic bool lost;
 };
 
 static inline bool queue_out_of_order(cl_command_queue queue)
 {
 	return queue->properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+}
+
+/* Did a command die with its tenant while the caller was waiting (losses: at the beginning of
+ * that), or one that has no event to tell it? The latter is said once. */
+static inline bool queue_lost(cl_command_queue queue, uint32_t losses)
+{
+	if (atomic_load_explicit(&queue->losses, memory_order_relaxed) != losses) {
+		atomic_store(&queue->lost, false);
+		return true;
+	}
+	return atomic_load_explicit(&queue->lost, memory_order_relaxed) &&
+	       atomic_exchange(&queue->lost, false);
 }
 
 /* ---- memory objects (mem.c, buffer.c, image.c) ---------------------------------------------- */

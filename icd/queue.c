@@ -210,10 +210,12 @@ static cl_int finish_queue(cl_command_queue queue)
 {
 	struct finish f = {queue, atomic_load(&queue->submitted)};
 	struct connection *conn = queue->context->conn;
-	uint32_t last = finish_slot(&f);
+	uint32_t last = finish_slot(&f), losses = atomic_load(&queue->losses);
 
 	/* the tenant's death ends all commands too, but that is no success */
 	if (!connection_wait_slot(conn, last, finished, &f, true) || !connection_alive(conn))
+		return CL_OUT_OF_RESOURCES;
+	if (queue_lost(queue, losses))
 		return CL_OUT_OF_RESOURCES;
 	return CL_SUCCESS;
 }

@@ -28,6 +28,8 @@
 /* Users that nobody has: above what systemd gives to containers, below where 32 bits get signed. */
 #define UID_BASE 0x70000000u
 
+#define THREADS_TRIED 65536
+
 /* Newer than the headers of the oldest system that this is built on. */
 #define ACCESS_FS_REFER (1ull << 13)
 #define ACCESS_FS_TRUNCATE (1ull << 14)
@@ -317,8 +319,25 @@ pid_t sandbox_pid(const struct sandbox *sandbox)
 	return atoi(number);
 }
 
+/* In a PID namespace of its own the numbers in the directory are those of outside, and files in it
+ * cannot be opened any more; but there are so many threads, numbered from 1 on, and nobody else. */
+static int threads_inside(unsigned count, int (*each)(pid_t thread))
+{
+	for (pid_t thread = 1; count && thread < THREADS_TRIED; thread++) {
+		if (syscall(SYS_tgkill, getpid(), thread, 0) < 0)
+			continue;
+		count--;
+		int error = each(thread);
+		if (error)
+			return error;
+	}
+	return count ? -ESRCH : 0;
+}
+
 int sandbox_threads(const struct sandbox *sandbox, int (*each)(pid_t thread))
 {
+	bool inside = getpid() != sandbox_pid(sandbox);
+	unsigned count = 0;
 	int error = 0;
 	int fd = fcntl(sandbox->tasks, F_DUPFD_CLOEXEC, 3);
 	DIR *tasks = fd < 0 ? NULL : fdopendir(fd);
@@ -329,11 +348,15 @@ int sandbox_threads(const struct sandbox *sandbox, int (*each)(pid_t thread))
 			close(fd);
 		return error;
 	}
-	for (const struct dirent *e; !error && (e = readdir(tasks));)
-		if (e->d_name[0] != '.')
+	for (const struct dirent *e; !error && (e = readdir(tasks));) {
+		if (e->d_name[0] == '.')
+			continue;
+		count++;
+		if (!inside)
 			error = each(atoi(e->d_name));
+	}
 	closedir(tasks);
-	return error;
+	return error ?: inside ? threads_inside(count, each) : 0;
 }
 
 int sandbox_enter(struct sandbox *sandbox, const char *work, char *scratch)

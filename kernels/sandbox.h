@@ -63,7 +63,8 @@ int sandbox_enter(struct sandbox *sandbox, const char *work, char *scratch);
 /** sandbox_pid() - this process's number outside of its pid namespace. */
 pid_t sandbox_pid(const struct sandbox *sandbox);
 
-/** sandbox_threads() - calls each with the number of every thread of this process. */
+/** sandbox_threads() - calls each with the number of every thread of this process, as it is in its
+ *  own pid namespace. */
 int sandbox_threads(const struct sandbox *sandbox, int (*each)(pid_t thread));
 
 /** sandbox_seal() - the system call list, for every thread. Return: 0 or -errno. */

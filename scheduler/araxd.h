@@ -29,6 +29,11 @@ struct client {
 	uid_t uid;
 	bool attaching; /* an ATTACH waits */
 	struct tenant *tenant;
+	/* Of its tenants: how many have died, how many soon one after the other, how the last. */
+	unsigned deaths, crashes;
+	char died[96];
+	uint64_t not_before_ns; /* it gets the next one */
+	struct timer respawn;	/* then */
 	struct client *next;
 };
 
@@ -79,6 +84,9 @@ void client_free(struct client *client);
 /** client_reply_plain() - answer with a head and perhaps one descriptor. */
 void client_reply_plain(struct client *client, const struct arax_control_head *head, int error,
 			int fd);
+
+/** client_tenant_ended() - its tenant is no more; how it ended, and how long it lived. */
+void client_tenant_ended(struct client *client, const char *how, uint64_t lived_ns);
 
 /**
  * client_serve() - try to answer a request that may have to wait

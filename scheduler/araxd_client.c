@@ -29,6 +29,10 @@
 
 #define CLIENT_WAIT_NS (20ull * 1000000000)
 #define CLIENT_CONNECTIONS_PER_TENANT 8
+/* A tenant that dies so soon is a crash in a row; after some of them the next one has to wait. */
+#define CLIENT_CRASH_NS (10ull * 1000000000)
+#define CLIENT_CRASHES_FREE 4
+#define CLIENT_CRASH_DELAY_MS 5000
 #define GIB (1ull << 30)
 
 static bool client_may_control(const struct client *client)
@@ -116,6 +120,7 @@ void client_free(struct client *client)
 	builder_drop(daemon->builder, client);
 	if (client->tenant)
 		pool_release(client->tenant);
+	timer_clear(&daemon->loop, &client->respawn);
 	loop_remove(&daemon->loop, &client->socket);
 	loop_remove(&daemon->loop, &client->process);
 	free(client);
@@ -129,6 +134,23 @@ static void client_reply_hello(struct request *request)
 	int fd = pool_info_fd(daemon->pool);
 
 	client_reply(request->client, &reply.head, sizeof(reply), &request->head, 0, &fd, 1);
+}
+
+void client_tenant_ended(struct client *client, const char *how, uint64_t lived_ns)
+{
+	uint64_t delay_ms = 0;
+
+	client->tenant = NULL;
+	client->deaths++;
+	snprintf(client->died, sizeof(client->died), "%s", how);
+	client->crashes = lived_ns < CLIENT_CRASH_NS ? client->crashes + 1 : 1;
+	if (client->crashes > CLIENT_CRASHES_FREE)
+		delay_ms = 100ull << (client->crashes - CLIENT_CRASHES_FREE < 6
+					  ? client->crashes - CLIENT_CRASHES_FREE
+					  : 6);
+	if (delay_ms > CLIENT_CRASH_DELAY_MS)
+		delay_ms = CLIENT_CRASH_DELAY_MS;
+	client->not_before_ns = arax_now_ns() + delay_ms * 1000000;
 }
 
 /* Return: 0, -EAGAIN to wait, another -errno for the client. */
@@ -146,13 +168,20 @@ static int client_attach(struct request *request)
 	};
 	int fds[2];
 
-	if (!info)
+	/* The former tenant may not be there any more, and not after too many of them too soon. */
+	if (!info || client->tenant)
 		return -EAGAIN;
+	uint64_t now = arax_now_ns();
+	if (now < client->not_before_ns) {
+		timer_set(&daemon->loop, &client->respawn,
+			  (client->not_before_ns - now) / 1000000 + 1);
+		return -EAGAIN;
+	}
 	start.arena_size = (2 * info->global_mem_size + ARAX_HEAP_OFFSET + GIB - 1) / GIB * GIB;
 	memcpy(start.devices, request->attach.devices, sizeof(start.devices));
 	memcpy(start.policy, request->attach.policy, sizeof(start.policy));
-	int error =
-	    pool_attach(daemon->pool, client, &start, request->attach.program, &fds[0], &fds[1]);
+	int error = pool_attach(daemon->pool, client, &start, request->attach.program, request->fd,
+				&fds[0], &fds[1]);
 	if (error)
 		return error;
 	client->attaching = false;
@@ -161,6 +190,8 @@ static int client_attach(struct request *request)
 	memcpy(reply.devices, start.devices, sizeof(reply.devices));
 	memcpy(reply.policy, start.policy, sizeof(reply.policy));
 	memcpy(reply.program, request->attach.program, sizeof(reply.program));
+	reply.deaths = client->deaths;
+	memcpy(reply.died, client->died, sizeof(reply.died));
 	client_reply(client, &reply.head, sizeof(reply), &request->head, 0, fds, 2);
 	close(fds[0]);
 	close(fds[1]);
@@ -238,7 +269,7 @@ static bool client_text_good(const char *text, size_t size)
 }
 
 /* Checks what a client may have, and narrows what it asked for. */
-static int client_on_attach(struct client *client, struct arax_control_attach *attach)
+static int client_on_attach(struct client *client, struct arax_control_attach *attach, int *arena)
 {
 	const struct config *config = &client->daemon->config;
 	char devices[128];
@@ -247,7 +278,7 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 	    !client_text_good(attach->policy, sizeof(attach->policy)) ||
 	    !client_text_good(attach->program, sizeof(attach->program)))
 		return EPROTO;
-	if (client->tenant || client->attaching)
+	if (client->attaching || (client->tenant && *arena < 0))
 		return EBUSY;
 	if (client->daemon->stopping)
 		return ESHUTDOWN;
@@ -255,15 +286,17 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 		return EINVAL;
 	if (config_narrow(config->devices, attach->devices, devices) < 0)
 		return EINVAL;
-	if (pool_count_user(client->daemon->pool, client->uid) >= config->max_clients_per_user)
+	if (client->tenant) /* what its client has given up; it is replaced, so it counts once */
+		pool_end(client->tenant);
+	else if (pool_count_user(client->daemon->pool, client->uid) >= config->max_clients_per_user)
 		return EDQUOT;
-	if (pool_count(client->daemon->pool).attached >= config->max_tenants)
+	else if (pool_count(client->daemon->pool).attached >= config->max_tenants)
 		return EAGAIN;
 	memcpy(attach->devices, devices, sizeof(attach->devices));
 	if (!attach->policy[0])
 		snprintf(attach->policy, sizeof(attach->policy), "%s", config->policy);
 	client->attaching = true;
-	int error = client_request(client, &attach->head, attach, NULL);
+	int error = client_request(client, &attach->head, attach, arena);
 	if (error)
 		client->attaching = false;
 	return error;
@@ -320,7 +353,7 @@ static int client_dispatch(struct client *client, union client_message *message,
 	case ARAX_CONTROL_HELLO:
 		return client_request(client, &message->head, NULL, NULL);
 	case ARAX_CONTROL_ATTACH:
-		return client_on_attach(client, &message->attach);
+		return client_on_attach(client, &message->attach, fd);
 	case ARAX_CONTROL_BUILD:
 		return *fd < 0 ? EBADF : client_request(client, &message->head, NULL, fd);
 	case ARAX_CONTROL_STATUS:
@@ -426,6 +459,11 @@ static int client_pidfd(int socket, pid_t pid)
 	return fd;
 }
 
+static void client_respawn(struct timer *timer)
+{
+	araxd_progress(CONTAINER(timer, struct client, respawn)->daemon);
+}
+
 static int client_new(struct araxd *daemon, int fd, pid_t pid, uid_t uid)
 {
 	struct client *client = calloc(1, sizeof(*client));
@@ -436,6 +474,7 @@ static int client_new(struct araxd *daemon, int fd, pid_t pid, uid_t uid)
 	client->pid = pid;
 	client->uid = uid;
 	client->socket = (struct source){.fd = fd, .ready = client_ready};
+	client->respawn.fire = client_respawn;
 	client->process =
 	    (struct source){.fd = client_pidfd(fd, pid), .ready = client_process_ready};
 	client->next = daemon->clients;

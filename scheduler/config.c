@@ -226,6 +226,8 @@ static const struct config_key {
     {"cache", "directory", "an absolute path", CONFIG_CALL, 0, 0, 0, config_set_directory},
     {"cache", "size", "a size of at least 1M", CONFIG_SIZE, FIELD(cache_size), 1 << 20, 1ull << 44,
      NULL},
+    {"limits", "command_time", "0 to 86400 seconds", CONFIG_UNSIGNED, FIELD(command_time), 0, 86400,
+     NULL},
     {"sandbox", "use", "on or off", CONFIG_CALL, 0, 0, 0, config_set_sandbox},
     {"sandbox", "require",
      "all, none or a comma list of seccomp, landlock, mount, pid, net, ipc, identity", CONFIG_CALL,

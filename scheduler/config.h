@@ -28,6 +28,8 @@ struct config {
 	/* [cache] */
 	char cache_directory[4096]; /* "": the default */
 	uint64_t cache_size;
+	/* [limits] */
+	unsigned command_time; /* seconds that one command may run; 0: as long as it likes */
 	/* [sandbox] */
 	bool sandbox;
 	unsigned sandbox_require; /* enum sandbox_wall: without these nobody is served */

@@ -201,7 +201,7 @@ static int settle(struct dispatch *d, struct command *c)
 	d->running--;
 	if (c->op == ARAX_OP_LAUNCH) {
 		d->on_devices--;
-		d->devices[c->device].queued--;
+		stats_running(d, c->device, --d->devices[c->device].queued != 0);
 	}
 	if (!atomic_load_explicit(&c->published, memory_order_acquire))
 		return command_end(d, c, c->status);

@@ -86,6 +86,7 @@ struct dispatch {
 	struct graph graph;
 	struct objects objects;
 	struct arax_stats *stats;
+	uint64_t started; /* changes with what runs, see arax_stats.running */
 	struct policy_state policy;
 	struct policy_device devices[POLICY_DEVICES];
 	struct queue *loose;	    /* streams for launches without a queue */
@@ -152,6 +153,7 @@ int box_start(struct dispatch *d, struct command *c);
 void stats_init(struct dispatch *d);
 int stats_kernel(struct dispatch *d, const char *name);
 void stats_ended(struct dispatch *d, const struct command *c, int status);
+void stats_running(struct dispatch *d, unsigned device, bool busy);
 void stats_add(_Atomic uint64_t *counter, uint64_t n);
 
 /* dispatch_objects.c: handlers of definitions */

@@ -233,13 +233,18 @@ static int launch_on(struct dispatch *d, struct command *c, unsigned device)
 	int rc = prepare(d, c, device, &launch, &stream);
 	if (rc)
 		return rc;
-	if (c->inlined)
-		return dev->ops->launch(dev, stream, &launch);
+	if (c->inlined) {
+		stats_running(d, device, true);
+		rc = dev->ops->launch(dev, stream, &launch);
+		stats_running(d, device, false);
+		return rc;
+	}
 	if (!c->submit_ns)
 		c->submit_ns = arax_now_ns();
 	d->running++;
 	d->on_devices++;
-	d->devices[device].queued++;
+	if (!d->devices[device].queued++)
+		stats_running(d, device, true);
 	rc = dev->ops->launch(dev, stream, &launch);
 	if (rc) {
 		d->running--;

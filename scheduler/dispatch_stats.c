@@ -16,6 +16,14 @@ void stats_add(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter, value + n, memory_order_relaxed);
 }
 
+/* For the watchdog: another number than before, or none. */
+void stats_running(struct dispatch *d, unsigned device, bool busy)
+{
+	if (device < ARAX_STATS_DEVICES)
+		atomic_store_explicit(&d->stats->running[device], busy ? ++d->started : 0,
+				      memory_order_relaxed);
+}
+
 void stats_init(struct dispatch *d)
 {
 	unsigned n =

@@ -17,6 +17,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -25,11 +26,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define POOL_STARTING_MAX 4
 #define POOL_BACKOFF_MAX_MS 10000
 #define TENANT_LINES 64
+#define WATCH_MS 100
 #define POOL_GIVE_UP 3 /* failures in a row after which requests do not wait */
 /* Programs often come in bursts (a shell's loop, a build). Each that had to wait for its tenant
  * lets one more be kept ready, up to so many; each quiet spell takes one back. */
@@ -49,7 +52,7 @@ struct pool {
 	unsigned failures;
 	char error[256];
 	struct sandbox_state sandbox;
-	struct timer retry, calm;
+	struct timer retry, calm, watch;
 	unsigned extra; /* ready tenants beyond the configured number */
 };
 
@@ -166,12 +169,15 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 			   tenant->client_pid, text);
 		history_add(pool->daemon->history, tenant);
 		if (tenant->client)
-			tenant->client->tenant = NULL;
+			client_tenant_ended(tenant->client, text,
+					    arax_now_ns() - tenant->attached_ns);
 	}
 	tenant_clean(tenant);
 	tenant_free(tenant);
 	if (failed)
 		pool_failed(pool, text);
+	else
+		araxd_progress(pool->daemon); /* its client may wait for another one */
 	pool_fill(pool);
 	araxd_idle(pool->daemon);
 }
@@ -440,6 +446,32 @@ static void pool_calm(struct timer *timer)
 	}
 }
 
+/* Ends tenants in which one command has run for longer than it may. */
+static void pool_watch(struct timer *timer)
+{
+	struct pool *pool = CONTAINER(timer, struct pool, watch);
+	unsigned limit = pool->daemon->config.command_time;
+	uint64_t now = arax_now_ns();
+
+	for (struct tenant *t = pool->tenants; t; t = t->next) {
+		for (unsigned i = 0; t->stats && !t->refused[0] && i < ARAX_STATS_DEVICES; i++) {
+			uint64_t running =
+			    atomic_load_explicit(&t->stats->running[i], memory_order_relaxed);
+
+			if (!running || running != t->running[i]) {
+				t->running[i] = running;
+				t->since_ns[i] = now;
+			} else if (now - t->since_ns[i] > limit * 1000000000ull) {
+				snprintf(t->refused, sizeof(t->refused),
+					 "was ended: a command ran for more than %u s", limit);
+				child_kill(&t->child);
+			}
+		}
+	}
+	if (pool_count(pool).attached)
+		timer_set(&pool->daemon->loop, timer, WATCH_MS);
+}
+
 int pool_new(struct araxd *daemon, struct pool **pool)
 {
 	*pool = calloc(1, sizeof(**pool));
@@ -449,6 +481,7 @@ int pool_new(struct araxd *daemon, struct pool **pool)
 	(*pool)->info_fd = -1;
 	(*pool)->retry.fire = pool_retry;
 	(*pool)->calm.fire = pool_calm;
+	(*pool)->watch.fire = pool_watch;
 	(*pool)->zygote.libexec = daemon->libexec;
 	(*pool)->zygote.work = daemon->work;
 	(*pool)->zygote.sandbox = daemon->config.sandbox;
@@ -478,6 +511,7 @@ void pool_free(struct pool *pool)
 	}
 	timer_clear(&pool->daemon->loop, &pool->retry);
 	timer_clear(&pool->daemon->loop, &pool->calm);
+	timer_clear(&pool->daemon->loop, &pool->watch);
 	if (pool->info_fd >= 0)
 		close(pool->info_fd);
 	free(pool);
@@ -531,10 +565,25 @@ static void pool_grant_close(struct pool_grant *grant)
 		munmap((void *)(uintptr_t)grant->shm, STATS_SHM);
 }
 
-static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size)
+/* An arena that a client brings along: it can have made it itself, so it must be like ours. */
+static int pool_arena_again(int former, uint64_t size)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	int has = fcntl(former, F_GET_SEALS);
+	struct stat st;
+
+	if (has < 0 || (has & (seals | F_SEAL_WRITE)) != seals || fstat(former, &st) < 0 ||
+	    (uint64_t)st.st_size != size || st.st_blksize != sysconf(_SC_PAGESIZE))
+		return -EINVAL;
+	int fd = fcntl(former, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
+}
+
+static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size, int former)
 {
 	*grant = (struct pool_grant){.arena = -1, .link = {-1, -1}, .stats = -1};
-	grant->arena = arax_memfd_new("arax-arena", arena_size);
+	grant->arena = former < 0 ? arax_memfd_new("arax-arena", arena_size)
+				  : pool_arena_again(former, arena_size);
 	if (grant->arena < 0)
 		return grant->arena;
 	grant->stats = arax_memfd_new("arax-stats", sizeof(struct arax_stats));
@@ -574,13 +623,13 @@ static struct tenant *pool_send_start(struct pool *pool, const struct client *cl
 }
 
 int pool_attach(struct pool *pool, struct client *client, const struct arax_control_start *start,
-		const char *program, int *arena, int *link)
+		const char *program, int former, int *arena, int *link)
 {
 	struct pool_grant grant;
 
 	if (!pool_count(pool).ready)
 		return -EAGAIN;
-	int error = pool_grant_make(&grant, start->arena_size);
+	int error = pool_grant_make(&grant, start->arena_size, former);
 	struct tenant *tenant = error ? NULL : pool_send_start(pool, client, start, &grant);
 	if (!tenant) {
 		pool_grant_close(&grant);
@@ -597,6 +646,8 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	tenant->stats = grant.map;
 	tenant->shm = grant.shm;
 	client->tenant = tenant;
+	if (pool->daemon->config.command_time && !pool->watch.at_ns)
+		timer_set(&pool->daemon->loop, &pool->watch, WATCH_MS);
 	*arena = grant.arena;
 	*link = grant.link[0];
 	grant.map = NULL;
@@ -604,6 +655,11 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
 	return 0;
+}
+
+void pool_end(struct tenant *tenant)
+{
+	child_kill(&tenant->child);
 }
 
 void pool_release(struct tenant *tenant)

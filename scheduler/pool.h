@@ -29,8 +29,10 @@ struct tenant {
 	pid_t pid, client_pid; /* stay known after the process has ended */
 	uid_t uid;
 	char devices[128], policy[32], program[64];
-	char refused[128]; /* why it was ended by us before it had a client; "" */
-	unsigned lines;	   /* that it has sent for the log */
+	char refused[128];		      /* why it was ended by us; "" */
+	uint64_t running[ARAX_STATS_DEVICES]; /* what the watchdog saw last, and since when */
+	uint64_t since_ns[ARAX_STATS_DEVICES];
+	unsigned lines; /* that it has sent for the log */
 	struct tenant *next;
 };
 
@@ -55,11 +57,15 @@ int pool_info_fd(const struct pool *pool);
 
 /**
  * pool_attach() - give a client a tenant
+ * @former: the arena of a tenant that has died, to be taken over; -1 for a new one
  * @arena, @link: for the client, to be closed by the caller
  * Return: 0, -EAGAIN when none is ready, another -errno.
  */
 int pool_attach(struct pool *pool, struct client *client, const struct arax_control_start *start,
-		const char *program, int *arena, int *link);
+		const char *program, int former, int *arena, int *link);
+
+/** pool_end() - end a tenant whose client stays. */
+void pool_end(struct tenant *tenant);
 
 /** pool_release() - the client has gone, and so its tenant must. */
 void pool_release(struct tenant *tenant);

@@ -85,7 +85,6 @@ static void start_devices(struct tenant *t)
 		tenant_leave(1);
 	}
 	t->ndevices = (unsigned)n;
-	tenant_signals();
 }
 
 /* No thread is made after this, and no file opened but in the scratch directory. */
@@ -93,6 +92,7 @@ static void seal(struct tenant *t)
 {
 	int rc = tenant_watch_start();
 	rc = rc ?: engine_new(&t->engine);
+	rc = rc ?: tenant_signals(&t->sandbox);
 	if (rc)
 		fail("threads", rc);
 	rc = tenant_seal(&t->sandbox, CONTROL_FD);
@@ -240,6 +240,7 @@ static void settle_address(struct tenant *t)
 			fail("MAP reply", rc);
 	}
 	close(t->arena_fd);
+	tenant_crash_at(&((struct arax_shm *)t->arena)->crash);
 }
 
 static struct arax_stats *map_stats(const struct tenant *t)

@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +19,24 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "transport/control.h"
+#include "transport/shm.h"
 #include "transport/socket.h"
 
 static char cache_dir[PATH_MAX]; /* to be removed at the end */
 static int log_socket = -1;	 /* instead of stderr */
 static pid_t outer_pid;
+static _Atomic(struct arax_crash *) crash_note;
+static sem_t stack_given;
+
+#define FAULT_STACK (64u << 10)
+#define STACK_SECONDS 5
 
 int tenant_hide(void)
 {
@@ -92,13 +104,68 @@ int tenant_stdout(void)
 	return fd;
 }
 
-void tenant_signals(void)
+void tenant_crash_at(struct arax_crash *crash)
 {
-	static const int taken[] = {SIGSEGV, SIGBUS,  SIGILL,  SIGABRT, SIGTERM, SIGINT,
-				    SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGTRAP};
+	atomic_store(&crash_note, crash);
+}
+
+/* The handler is gone when this returns, so the fault happens again and kills. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	struct arax_crash *crash = atomic_load(&crash_note);
+	uint32_t none = 0;
+	(void)context;
+	if (!crash || !atomic_compare_exchange_strong(&crash->signal, &none, (uint32_t)number))
+		return;
+	crash->code = info->si_code;
+	crash->address = (uint64_t)(uintptr_t)info->si_addr;
+}
+
+/* In each thread: what a handler leaves in its context is in force when it returns. */
+static void on_give_stack(int number, siginfo_t *info, void *context)
+{
+	ucontext_t *interrupted = context;
+	(void)number;
+	(void)info;
+	void *stack =
+	    mmap(NULL, FAULT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack != MAP_FAILED)
+		interrupted->uc_stack = (stack_t){.ss_sp = stack, .ss_size = FAULT_STACK};
+	sem_post(&stack_given);
+}
+
+static int give_stack(pid_t thread)
+{
+	struct timespec limit;
+	if (syscall(SYS_tgkill, getpid(), thread, SIGRTMIN))
+		return -errno;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += STACK_SECONDS;
+	while (sem_timedwait(&stack_given, &limit))
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+int tenant_signals(const struct sandbox *sandbox)
+{
+	static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTRAP};
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGABRT};
+	const struct sigaction fault = {.sa_sigaction = on_fault,
+					.sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND};
+	const struct sigaction stack = {.sa_sigaction = on_give_stack,
+					.sa_flags = SA_SIGINFO | SA_RESTART};
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		signal(taken[i], SIG_DFL);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		if (sigaction(faults[i], &fault, NULL))
+			return -errno;
 	signal(SIGPIPE, SIG_IGN);
+	if (sem_init(&stack_given, 0, 0) || sigaction(SIGRTMIN, &stack, NULL))
+		return -errno;
+	int rc = sandbox_threads(sandbox, give_stack);
+	signal(SIGRTMIN, SIG_DFL);
+	return rc;
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -18,8 +18,15 @@ int tenant_environment(struct sandbox *sandbox);
 int tenant_stdout(void);
 
 /** tenant_signals() - undo what the libraries did to signals, except SIGFPE, which PoCL needs to
- *  go on after an integer division by zero. */
-void tenant_signals(void);
+ *  go on after an integer division by zero. A fault is noted (tenant_crash_at()) and then kills.
+ *  All threads get a stack on which that works even when their own is used up.
+ *  Return: 0 or -errno. */
+int tenant_signals(const struct sandbox *sandbox);
+
+struct arax_crash;
+
+/** tenant_crash_at() - where to write what a fault was. */
+void tenant_crash_at(struct arax_crash *crash);
 
 /** tenant_leave() - remove the cache directory and end the process at once, whatever else runs. */
 _Noreturn void tenant_leave(int status);

@@ -26,13 +26,14 @@ static void test_good(void)
 	struct config config;
 	char error[CONFIG_ERROR];
 
-	CHECK(read_text(&config,
-			"# a comment\n[daemon]\npool = 5\nidle_exit=0\n[device]\ntype = cpu\n"
-			"name = A device\nglobal_memory = 4G\nlocal_memory = 64KiB\n"
-			"devices = cpu-pthread\n[policy]\nname = round-robin\n[cache]\n"
-			"directory = /x y\nsize = 1048576\n[compile]\ntime_limit = 7\n"
-			"[sandbox]\nuse = off\nrequire = seccomp, pid\n",
-			error) == 0);
+	CHECK(
+	    read_text(&config,
+		      "# a comment\n[daemon]\npool = 5\nidle_exit=0\n[device]\ntype = cpu\n"
+		      "name = A device\nglobal_memory = 4G\nlocal_memory = 64KiB\n"
+		      "devices = cpu-pthread\n[policy]\nname = round-robin\n[cache]\n"
+		      "directory = /x y\nsize = 1048576\n[compile]\ntime_limit = 7\n"
+		      "[limits]\ncommand_time = 9\n[sandbox]\nuse = off\nrequire = seccomp, pid\n",
+		      error) == 0);
 	CHECK(config.pool == 5 && config.idle_exit == 0 && config.has_idle_exit);
 	CHECK(config.type == 2 && strcmp(config.name, "A device") == 0);
 	CHECK(config.global_memory == 4ull << 30 && config.local_memory == 64 << 10);
@@ -40,6 +41,7 @@ static void test_good(void)
 	CHECK(strcmp(config.policy, "round-robin") == 0);
 	CHECK(strcmp(config.cache_directory, "/x y") == 0 && config.cache_size == 1 << 20);
 	CHECK(config.compile_time_limit == 7);
+	CHECK(config.command_time == 9);
 	CHECK(!config.sandbox && config.sandbox_require == (SANDBOX_SECCOMP | SANDBOX_PID));
 	CHECK(read_text(&config, "", error) == 0);
 	CHECK(config.pool == 2 && config.type == 4 && !config.has_idle_exit);

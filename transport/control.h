@@ -17,7 +17,8 @@
 enum arax_control_type {
 	/* client -> araxd */
 	ARAX_CONTROL_HELLO = 1,	  /* reply: + memfd with struct arax_device_info */
-	ARAX_CONTROL_ATTACH = 2,  /* reply: + arena memfd, + link socket to the tenant */
+	ARAX_CONTROL_ATTACH = 2,  /* reply: + arena memfd, + link socket to the tenant; with the
+				     arena memfd of a former tenant: another one for it */
 	ARAX_CONTROL_BUILD = 3,	  /* + memfd with a build request; reply: + memfd with a result */
 	ARAX_CONTROL_STATUS = 4,  /* reply: + memfd with JSON */
 	ARAX_CONTROL_DEVICES = 5, /* reply: + memfd with JSON */
@@ -56,7 +57,8 @@ struct arax_control_attach {
 	char program[64];    /* the client's name, for status */
 	uint64_t arena_size; /* reply: bytes */
 	int32_t tenant_pid;  /* reply */
-	uint32_t pad;
+	uint32_t deaths;     /* reply: of this client's tenants so far */
+	char died[96];	     /* reply: how the last of them ended; "" */
 };
 
 struct arax_control_start {
@@ -156,6 +158,9 @@ struct arax_stats_kernel {
 struct arax_stats {
 	_Atomic uint64_t commands, kernels, bytes, errors, programs;
 	_Atomic uint32_t ndevices, nkernels;
+	/* 0 when a device has nothing to do, else a number that changes with every command that
+	 * starts or ends there: the watchdog looks whether it stays the same. */
+	_Atomic uint64_t running[ARAX_STATS_DEVICES];
 	struct arax_stats_device devices[ARAX_STATS_DEVICES];
 	struct arax_stats_kernel kernel[ARAX_STATS_KERNELS];
 };

@@ -76,6 +76,13 @@ struct arax_shm {
 	/* What the client has done itself, for the tenant's statistics; a hint. */
 	_Atomic uint64_t client_commands, client_bytes;
 	char pad2[48];
+	/* What a tenant that dies of a signal can still say; for people. */
+	struct arax_crash {
+		_Atomic uint32_t signal; /* 0: nothing */
+		int32_t code;
+		uint64_t address;
+	} crash;
+	char pad3[48];
 	struct arax_ring_index sq, hq, cq;
 	struct arax_slot slots[ARAX_SLOTS];
 	uint32_t hq_entries[ARAX_HQ_ENTRIES];

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What conformance.escape cannot show from inside the sandbox.
+"""What conformance.escape and conformance.fault cannot show from inside the sandbox.
 
-escape.py --bin DIR --without HELPER
+containment.py --bin DIR --without HELPER
 
 That its probes can tell: with the sandbox switched off many of them succeed. That it degrades: where
 the kernel lacks a mechanism the others hold, and nothing is counted as denied. That the configuration
-holds: a daemon that must have walls which it cannot have serves nobody, and says why.
+holds: a daemon that must have walls which it cannot have serves nobody, and says why; a command that
+runs for longer than it may is ended.
 Exit status: 0 passed, 1 failed.
 """
 
@@ -122,6 +123,14 @@ def test_required(bin_dir):
         check(result.returncode == 0, result.stdout + result.stderr)
 
 
+def test_time_limit(bin_dir):
+    with Daemon(bin_dir, "[limits]\ncommand_time = 1\n") as daemon:
+        daemon.until_listening()
+        daemon.environment["ARAX_TEST_TIME_LIMIT"] = "1"
+        result = daemon.run("conformance_fault", "endless")
+        check(result.returncode == 0 and "ok endless" in result.stdout, result.stdout + result.stderr)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -131,6 +140,7 @@ def main():
         test_probes_can_tell(arguments.bin)
         test_degraded(arguments.bin, arguments.without)
         test_required(arguments.bin)
+        test_time_limit(arguments.bin)
     except Failure as failure:
         print(f"FAILED: {failure}")
         return 1
