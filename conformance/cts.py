@@ -292,14 +292,10 @@ def run_suite(suite, names, cts, environment, log, known=None, keep=None):
     return results
 
 
-def earlier_results(path, selection):
-    """What was in order in an earlier run: suite -> sub-test -> Result."""
-    earlier = {}
-    if os.path.exists(path):
-        for (suite, subtest), result in load_results(path).items():
-            if suite in selection and result.state in ("pass", "skip"):
-                earlier.setdefault(suite, {})[subtest] = result
-    return earlier
+def in_order(earlier, suite):
+    """What of a suite need not be run again."""
+    return {subtest: result for (name, subtest), result in earlier.items()
+            if name == suite and result.state in ("pass", "skip")}
 
 
 def run_side(side, selection, suites, environment, options):
@@ -307,15 +303,15 @@ def run_side(side, selection, suites, environment, options):
     results, lock = {}, threading.Lock()
     folder, path = os.path.join(options.out, side), os.path.join(options.out, f"{side}.json")
     os.makedirs(folder, exist_ok=True)
-    earlier = earlier_results(path, selection) if options.resume else {}
+    earlier = load_results(path) if options.resume and os.path.exists(path) else {}
 
     def one(name):
-        started, known = time.monotonic(), earlier.get(name, {})
+        started, known = time.monotonic(), in_order(earlier, name)
 
         def keep(found):
             with lock:
                 results.update({(name, subtest): result for subtest, result in found.items()})
-                save_results(path, results)
+                save_results(path, {**earlier, **results})
 
         with open(os.path.join(folder, f"{name}.log"), "ab" if known else "wb", buffering=0) as log:
             found = run_suite(suites[name], selection[name], options.cts, environment, log, known, keep)

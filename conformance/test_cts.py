@@ -173,6 +173,8 @@ class Judging(Fake):
         self.assertEqual(self.main(selection)[0], 1)
         self.assertEqual(self.journaled(), ["pass_one", "fail_one", "crash_one"])
         os.unlink(self.journal)
+        self.main("absent pass_one\n", arguments=["--resume"])  # another suite: this one is not forgotten
+        self.assertEqual(self.journaled(), [])
         status, report, _ = self.main(selection + "fake pass_two\n", arguments=["--resume"])
         self.assertEqual(status, 1)
         self.assertEqual(self.journaled(), ["fail_one", "crash_one", "pass_two"], "what was not in order is run again")
