@@ -37,7 +37,8 @@ DATA = os.path.join(HERE, "cts")
 STATES = ("pass", "fail", "skip", "crash", "timeout", "missing", "notrun")
 TAIL_LINES = 30
 STARTED = re.compile(r"^(\S+)\.\.\.$")
-ENDED = re.compile(r"^(\S+) (?:(passed)|(FAILED)|(skipped \(.*|test not supported|test currently not implemented))$")
+ENDED = re.compile(r"^(\S+) (?:(passed)|(FAILED)|"
+                   r"(skipped \(.*|test not supported|test currently not implemented))$")
 
 
 class Unusable(Exception):
@@ -128,8 +129,9 @@ def list_subtests(binary, environment):
     """The names of a binary's sub-tests: newer binaries have --list, all have --help."""
     for option in ("--list", "--help"):
         try:
-            said = subprocess.run([binary, option], env=environment, stdin=subprocess.DEVNULL, timeout=60,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+            said = subprocess.run([binary, option], env=environment, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  timeout=60, check=False).stdout
         except (OSError, subprocess.TimeoutExpired):
             continue
         if option == "--help" and "Test names:" in said:
@@ -265,8 +267,8 @@ def run_suite(suite, names, cts, environment, log, known=None, keep=None):
     binary = os.path.join(cts, suite.binary)
     environment = {**environment, **suite.environment}
     if not os.access(binary, os.X_OK):
-        return {name: Result("notrun", 0.0, f"{suite.binary} is not built") for name in names if name[0] not in "*-"} \
-            or {"*": Result("notrun", 0.0, f"{suite.binary} is not built")}
+        absent = Result("notrun", 0.0, f"{suite.binary} is not built")
+        return {name: absent for name in names if name[0] not in "*-"} or {"*": absent}
     have = list_subtests(binary, environment)
     if not have:
         return {"*": Result("notrun", 0.0, f"{suite.binary} does not list its sub-tests")}
@@ -388,7 +390,8 @@ def suite_table(rows):
 
 
 def describe(counts):
-    return ", ".join(f"{counts[state]} {state}" for state in (*STATES, "-") if state in counts).replace(" -", " unknown")
+    return ", ".join(f"{counts[state]} {'unknown' if state == '-' else state}"
+                     for state in (*STATES, "-") if state in counts)
 
 
 def cell(text):
