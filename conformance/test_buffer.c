@@ -614,6 +614,22 @@ static void test_copy_rect_same_buffer(void)
 	CHECK_ERR(clEnqueueCopyBufferRect(cl.q, b, b, r.from, r.to, r.region, 16, 160, 32, 320, 0,
 					  NULL, NULL),
 		  CL_INVALID_VALUE);
+	/* Rows without gaps: apart in their coordinates, but not in memory. PoCL sees it, too. */
+	struct rect tight = {{0, 0, 0}, {0, 8, 0}, {8, 8, 2}, 8, 64, 8, 64};
+	CHECK_ERR(clEnqueueCopyBufferRect(cl.q, b, b, tight.from, tight.to, tight.region, 8, 64, 8,
+					  64, 0, NULL, NULL),
+		  CL_MEM_COPY_OVERLAP);
+	/* Between the other's rows, and between its slices. */
+	struct rect rows = {{12, 1, 0}, {4, 0, 0}, {8, 8, 2}, 16, 160, 16, 160};
+	CHECK_CL(clEnqueueCopyBufferRect(cl.q, b, b, rows.from, rows.to, rows.region, 16, 160, 16,
+					 160, 0, NULL, NULL));
+	rect_model(&rows, x, x);
+	struct rect slices = {{3, 0, 0}, {0, 5, 0}, {16, 4, 2}, 16, 160, 16, 160};
+	CHECK_CL(clEnqueueCopyBufferRect(cl.q, b, b, slices.from, slices.to, slices.region, 16, 160,
+					 16, 160, 0, NULL, NULL));
+	rect_model(&slices, x, x);
+	read_all(&cl, b, out, sizeof(out));
+	CHECK_BYTES(out, x, sizeof(out));
 	CHECK_CL(clReleaseMemObject(b));
 	cl_close(&cl);
 }

@@ -412,41 +412,30 @@ cl_int arax_clEnqueueCopyBuffer(cl_command_queue queue, cl_mem src_buffer, cl_me
 	return copy_buffers(&desc, src_buffer, dst_buffer, &copy);
 }
 
-/* Do two boxes of one buffer touch? The specification's check_copy_overlap (appendix D). */
-static bool rects_overlap(const struct rect *a, const struct rect *b, const size_t *a_origin,
-			  const size_t *b_origin, const size_t *region)
+/* Does a run of this length fit between the ends of those of the other, every so many bytes? */
+static bool fits_between(size_t a, size_t b, size_t length, size_t pitch)
 {
-	size_t extent_a = (region[2] - 1) * a->slice + (region[1] - 1) * a->row + region[0];
-	size_t extent_b = (region[2] - 1) * b->slice + (region[1] - 1) * b->row + region[0];
+	a %= pitch;
+	b %= pitch;
+	return (b >= a + length && b + length <= a + pitch) ||
+	       (a >= b + length && a + length <= b + pitch);
+}
 
-	if (a->offset + extent_a <= b->offset || b->offset + extent_b <= a->offset)
+/* Do two boxes of one buffer touch? The specification's check_copy_overlap (appendix D); boxes with
+ * different pitches, in two sub-buffers, must be apart as a whole. */
+static bool rects_overlap(const struct rect *a, const struct rect *b, const size_t *region)
+{
+	size_t slice_a = (region[1] - 1) * a->row + region[0];
+	size_t slice_b = (region[1] - 1) * b->row + region[0];
+	size_t end_a = a->offset + (region[2] - 1) * a->slice + slice_a;
+	size_t end_b = b->offset + (region[2] - 1) * b->slice + slice_b;
+
+	if (end_a <= b->offset || end_b <= a->offset)
 		return false;
 	if (a->row != b->row || a->slice != b->slice)
 		return true;
-	bool apart = false;
-	for (int i = 0; i < 3; i++)
-		apart |= a_origin[i] + region[i] <= b_origin[i] ||
-			 b_origin[i] + region[i] <= a_origin[i];
-	if (!apart)
-		return true;
-	/* boxes that reach over the end of a row or slice meet the next one */
-	size_t a_end = a_origin[0] + region[0], b_end = b_origin[0] + region[0];
-	if (a_end > a->row || b_end > a->row) {
-		size_t wrap_a = a_end > a->row ? a_end % a->row : 0;
-		size_t wrap_b = b_end > b->row ? b_end % b->row : 0;
-
-		if ((wrap_a > 0 && wrap_a > b_origin[0]) || (wrap_b > 0 && wrap_b > a_origin[0]))
-			return true;
-	}
-	if (region[2] > 1) {
-		size_t height = a->slice / a->row;
-		size_t ay = a_origin[1] + region[1], by = b_origin[1] + region[1];
-
-		if ((ay > height && ay % height > b_origin[1]) ||
-		    (by > height && by % height > a_origin[1]))
-			return true;
-	}
-	return false;
+	return !fits_between(a->offset, b->offset, region[0], a->row) &&
+	       !fits_between(a->offset, b->offset, slice_a, a->slice);
 }
 
 cl_int arax_clEnqueueCopyBufferRect(cl_command_queue queue, cl_mem src_buffer, cl_mem dst_buffer,
@@ -476,8 +465,7 @@ cl_int arax_clEnqueueCopyBufferRect(cl_command_queue queue, cl_mem src_buffer, c
 	struct rect a = src, b = dst;
 	a.offset += (size_t)(src_buffer->data - mem_root(src_buffer)->data);
 	b.offset += (size_t)(dst_buffer->data - mem_root(dst_buffer)->data);
-	if (mem_root(src_buffer) == mem_root(dst_buffer) &&
-	    rects_overlap(&a, &b, src_origin, dst_origin, region))
+	if (mem_root(src_buffer) == mem_root(dst_buffer) && rects_overlap(&a, &b, region))
 		return CL_MEM_COPY_OVERLAP;
 	struct copy copy = {
 	    .dst = dst_buffer->data + dst.offset,
