@@ -348,6 +348,36 @@ static void test_kernel_infos(void)
 	close_fixture(&f);
 }
 
+/* As declared, without __attribute__ and its parentheses, separated by spaces (section 5.9.4). */
+static void test_attributes(void)
+{
+	static const char source[] =
+	    "kernel void none(int i) {}\n"
+	    "kernel __attribute__((work_group_size_hint(1, 2, 1))) void one(int i) {}\n"
+	    "kernel __attribute__((reqd_work_group_size(4, 2, 1)))\n"
+	    "__attribute__((vec_type_hint(float4))) void two(int i) {}\n";
+	struct cl cl = cl_open(0);
+	cl_program program = cltest_build(cl.ctx, source, "");
+	cl_kernel none = cltest_kernel(program, "none"), one = cltest_kernel(program, "one"),
+		  two = cltest_kernel(program, "two");
+	char text[128];
+	size_t size;
+
+	CHECK_CL(clGetKernelInfo(none, CL_KERNEL_ATTRIBUTES, sizeof(text), text, &size));
+	CHECK(size == 1 && !text[0]);
+	if (strstr(cltest_platform_name, "Arax")) { /* PoCL returns the source text */
+		CHECK_CL(clGetKernelInfo(one, CL_KERNEL_ATTRIBUTES, sizeof(text), text, &size));
+		CHECK(size == 28 && !strcmp(text, "work_group_size_hint(1,2,1)"));
+		CHECK_CL(clGetKernelInfo(two, CL_KERNEL_ATTRIBUTES, sizeof(text), text, NULL));
+		CHECK(!strcmp(text, "reqd_work_group_size(4,2,1) vec_type_hint(float4)"));
+	}
+	CHECK_CL(clReleaseKernel(none));
+	CHECK_CL(clReleaseKernel(one));
+	CHECK_CL(clReleaseKernel(two));
+	CHECK_CL(clReleaseProgram(program));
+	cl_close(&cl);
+}
+
 static void test_arg_infos(void)
 {
 	static const struct {
@@ -972,6 +1002,7 @@ static const struct cltest tests[] = {
     TEST(not_a_memory_object),
     TEST(create_errors),
     TEST(kernel_infos),
+    TEST(attributes),
     TEST(arg_infos),
     TEST(work_group_infos),
     TEST(clone),

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define CACHE_MAGIC 0x43786172u /* "arxC" */
-#define CACHE_VERSION 3u
+#define CACHE_VERSION 4u
 #define CACHE_HOT 64
 #define CACHE_HOT_BYTES (64u << 20)
 #define CACHE_SUFFIX ".arxb"

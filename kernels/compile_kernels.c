@@ -5,6 +5,7 @@
  */
 #include "kernels/compile_kernels.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,12 +130,46 @@ static cl_int kernels_group(const struct pocl *pocl, cl_kernel kernel,
 	return CL_SUCCESS;
 }
 
+static bool in_word(char c)
+{
+	return isalnum((unsigned char)c) || c == '_';
+}
+
+/* PoCL says "__attribute__ ((vec_type_hint (float4)))" where OpenCL wants what stands inside,
+ * several with a space between them (section 5.9.4). In place; what is of another shape stays. */
+static void plain_attributes(char *text)
+{
+	char *to = text, *at = text;
+
+	while ((at = strstr(at, "__attribute__")) != NULL) {
+		int depth = 0;
+
+		if (to != text)
+			*to++ = ' ';
+		for (at += strlen("__attribute__"); *at; at++) {
+			if (*at == ')' && depth-- <= 2) {
+				if (depth <= 0)
+					break;
+			} else if (isspace((unsigned char)*at)) {
+				if (depth >= 2 && in_word(at[-1]) && in_word(at[1]))
+					*to++ = ' ';
+			} else if (*at != '(' || ++depth > 2) {
+				*to++ = *at;
+			}
+		}
+	}
+	if (to != text)
+		*to = '\0';
+}
+
 static cl_int kernels_one(const struct pocl *pocl, cl_kernel kernel, struct arax_kernel_info *info)
 {
 	cl_int status = kernels_group(pocl, kernel, info);
 
 	info->name = kernels_string(pocl, kernel, -1, CL_KERNEL_FUNCTION_NAME);
 	info->attributes = kernels_string(pocl, kernel, -1, CL_KERNEL_ATTRIBUTES);
+	if (info->attributes)
+		plain_attributes(info->attributes);
 	if (status == CL_SUCCESS)
 		status = pocl->cl->clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof(info->nargs),
 						   &info->nargs, NULL);
