@@ -111,9 +111,10 @@ bool queue_idle(const struct command_desc *desc, bool all, bool *failed)
 /* ---- by the ring ---------------------------------------------------------------------------- */
 
 /* Keeps a record that waits for nothing. */
-static bool command_keep(struct command *command, const struct arax_record *record)
+static bool command_keep(struct connection *conn, struct command *command,
+			 const struct arax_record *record)
 {
-	struct arax_record *kept = command_room(command, record->size, 0);
+	struct arax_record *kept = command_room(conn, command, record->size, 0);
 
 	if (kept)
 		memcpy(kept, record, record->size);
@@ -129,7 +130,7 @@ static int announce_user_event(struct connection *conn, cl_event event)
 
 	if (!command)
 		return -ENOMEM;
-	if (!command_keep(command, &user.head)) {
+	if (!command_keep(conn, command, &user.head)) {
 		command_cancel(conn, command);
 		return -ENOMEM;
 	}
@@ -199,7 +200,7 @@ static const struct arax_record *assemble(struct connection *conn, struct comman
 {
 	size_t most = s->record->size + (((size_t)s->desc->nwait * 4 + 7) & ~(size_t)7) +
 		      ((s->tail_size + 7) & ~(size_t)7);
-	struct arax_record *record = command_room(command, most, s->desc->nwait);
+	struct arax_record *record = command_room(conn, command, most, s->desc->nwait);
 	uint16_t n = 0;
 
 	if (!record)
@@ -695,7 +696,7 @@ static int send_load(struct connection *conn, struct arax_op_program_load *op, s
 
 	if (!command)
 		return err ? err : -ENOMEM;
-	if (!command_keep(command, &op->head)) {
+	if (!command_keep(conn, command, &op->head)) {
 		command_cancel(conn, command);
 		return -ENOMEM;
 	}

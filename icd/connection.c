@@ -131,7 +131,6 @@ static void connection_destroy(struct connection *conn)
 	arax_heap_free(conn->heap);
 	for (struct command *c = conn->pool, *next; c; c = next) {
 		next = c->next;
-		free(c->record);
 		free(c);
 	}
 	recover_free(conn);
@@ -421,7 +420,7 @@ struct command *command_get(struct connection *conn)
 		command->refs = command->refs_inline;
 		command->refs_capacity = 8;
 		command->record = NULL;
-		command->record_capacity = 0;
+		command->block = NULL;
 	}
 	command->number = ++conn->last_number;
 	command->next = NULL;
@@ -438,6 +437,7 @@ struct command *command_get(struct connection *conn)
 
 static void command_put(struct connection *conn, struct command *command)
 {
+	command_room_free(command);
 	if (command->refs != command->refs_inline) {
 		free(command->refs);
 		command->refs = command->refs_inline;

@@ -38,9 +38,9 @@ struct command {
 	/* To be sent again to another tenant: what was sent, and which commands it waits for. */
 	uint64_t number; /* in the order of submission */
 	struct arax_record *record;
-	size_t record_capacity;
-	uint64_t *waits; /* record->nwait numbers, in the same block as record */
-	char *print;	 /* a launch that prints: its range */
+	struct journal_block *block; /* that record lies in, or NULL */
+	uint64_t *waits;	     /* record->nwait numbers, in the same block as record */
+	char *print;		     /* a launch that prints: its range */
 	size_t print_size;
 	size_t nrefs, refs_capacity;
 	struct object **refs; /* refs_inline or malloc-ed */
@@ -56,6 +56,15 @@ struct handle_pool {
 };
 
 struct definition;
+
+/* Memory for records of commands in flight, see recover.c. */
+#define JOURNAL_BLOCK ((size_t)64 << 10)
+#define JOURNAL_BLOCKS 48
+struct journal_block {
+	unsigned char *memory;
+	size_t used;
+	uint32_t live; /* records in it that are in flight */
+};
 
 struct connection {
 	_Atomic uint32_t refs;
@@ -82,6 +91,8 @@ struct connection {
 	struct command *pool;
 	uint64_t last_number;
 	/* recover.c */
+	struct journal_block journal[JOURNAL_BLOCKS];
+	unsigned journal_at;
 	struct definition **definitions[HANDLE_KINDS];
 	uint32_t ndefinitions[HANDLE_KINDS];
 	uint64_t *failed; /* numbers of commands that failed, ascending enough to be searched */
@@ -162,8 +173,10 @@ int connection_propose(int link, void *base);
 void connection_retire(struct connection *conn, struct command *command, cl_int status);
 
 /** command_room() - room for a record (and the numbers of nwait commands) that is kept with the
- *  command. Return: the record, or NULL without memory. */
-struct arax_record *command_room(struct command *command, size_t size, size_t nwait);
+ *  command until command_room_free(). Lock held. Return: the record, or NULL without memory. */
+struct arax_record *command_room(struct connection *conn, struct command *command, size_t size,
+				 size_t nwait);
+void command_room_free(struct command *command);
 
 /* ---- recover.c ------------------------------------------------------------------------------ */
 

@@ -135,27 +135,68 @@ void recover_free(struct connection *conn)
 			free(conn->definitions[kind][i]);
 		free(conn->definitions[kind]);
 	}
+	for (int i = 0; i < JOURNAL_BLOCKS; i++)
+		free(conn->journal[i].memory);
 	free(conn->failed);
 }
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-struct arax_record *command_room(struct command *command, size_t size, size_t nwait)
+/*
+ * Records lie one behind the other in blocks, which are used again when nothing in them is in
+ * flight: a stream of commands writes its memory in order, and one command at a time always the
+ * same. What finds no block (many long records, a command that blocks thousands) is allocated by
+ * itself.
+ */
+static struct journal_block *journal_block(struct connection *conn, size_t size)
 {
-	size_t need = size + nwait * sizeof(uint64_t);
+	struct journal_block *block = &conn->journal[conn->journal_at];
 
-	if (need > command->record_capacity) {
-		size_t capacity = need < 512 ? 512 : need;
+	if (!block->live)
+		block->used = 0;
+	if (block->memory && JOURNAL_BLOCK - block->used >= size)
+		return block;
+	if (block->memory) {
+		conn->journal_at = (conn->journal_at + 1) % JOURNAL_BLOCKS;
+		block = &conn->journal[conn->journal_at];
+		if (block->live)
+			return NULL;
+	}
+	if (!block->memory)
+		block->memory = aligned_alloc(64, JOURNAL_BLOCK);
+	block->used = 0;
+	return block->memory && size <= JOURNAL_BLOCK ? block : NULL;
+}
 
-		free(command->record);
-		command->record_capacity = 0;
-		command->record = malloc(capacity);
+struct arax_record *command_room(struct connection *conn, struct command *command, size_t size,
+				 size_t nwait)
+{
+	/* whole cache lines */
+	size_t need = (size + nwait * sizeof(uint64_t) + 63) & ~(size_t)63;
+	struct journal_block *block = journal_block(conn, need);
+
+	command->block = block;
+	if (block) {
+		command->record = (struct arax_record *)(block->memory + block->used);
+		block->used += need;
+		block->live++;
+	} else {
+		command->record = malloc(need);
 		if (!command->record)
 			return NULL;
-		command->record_capacity = capacity;
 	}
 	command->waits = (uint64_t *)((unsigned char *)command->record + size);
 	return command->record;
+}
+
+void command_room_free(struct command *command)
+{
+	if (command->block)
+		command->block->live--;
+	else
+		free(command->record);
+	command->block = NULL;
+	command->record = NULL;
 }
 
 static int compare_numbers(const void *a, const void *b)
