@@ -97,12 +97,12 @@ struct connection {
 	uint32_t ndefinitions[HANDLE_KINDS];
 	uint64_t *failed; /* numbers of commands that failed, ascending enough to be searched */
 	size_t nfailed, failed_capacity;
-	bool recovering;
-	unsigned replaced;	/* tenants so far */
-	unsigned fruitless;	/* of them, one after the other, without any progress */
-	_Atomic unsigned looks; /* of who only asks for the status of events */
-	char report[512];	/* on the last one's death */
-	cl_context contexts;	/* to be told of the tenant's death */
+	_Atomic bool recovering;
+	_Atomic unsigned replaced; /* tenants so far */
+	unsigned fruitless;	   /* of them, one after the other, without any progress */
+	_Atomic unsigned looks;	   /* of who only asks for the status of events */
+	char report[512];	   /* on the last one's death */
+	cl_context contexts;	   /* to be told of the tenant's death */
 	struct command *retired, **retired_tail; /* status is set; references still held */
 	_Atomic bool has_retired;
 	/* progress.c */
