@@ -3,6 +3,9 @@
  * The rings between a client and its tenant: records of bytes one way (submission), 32-bit entries
  * both ways (host ring, completion ring). The peer may write anything into the shared part at any
  * time; what is believed of it is one index per call, after a check, and bytes that were copied.
+ *
+ * What is done here in which order is checked in every interleaving by model_ring.pml: who changes
+ * the one changes the other.
  */
 #include "transport/ring.h"
 

@@ -9,6 +9,9 @@
  * bit is clear again and the count above it has moved, so a sleep that has not begun yet does not
  * begin, and those that have are all ended. Until somebody announces itself again nobody else pays
  * for a wake-up: a sleeper may need many microseconds to come up, and a waker publishes every one.
+ *
+ * model_wake.pml (one word) and model_slot.pml (two words and a slot's flag) check this in every
+ * interleaving: who changes the one changes the other.
  */
 #include "transport/wake.h"
 
