@@ -23,10 +23,16 @@
 #define PRODUCER 0
 #define CONSUMER 1
 #define MINUS(a, b) (((a) + WRAP - (b)) % WRAP)
+#ifdef BUG_ROOM_FOR_ONE_MORE
+#define SPARE 1
+#else
+#define SPARE 0
+#endif
 #define FIRST(number, length) ((number) * 4 + (length))
 #define SECOND(number) ((number) * 4 + 3)
 
-/* arax_ring_write() and arax_wake_ring(). Who finds no room waits until the index moves. */
+/* arax_ring_write() and arax_wake_ring(). The index of the other side is looked at when what was seen of
+ * it is used up. Who finds no room waits until it moves. */
 proctype Producer()
 {
 	byte own, seen, head, length, number, value;
@@ -36,20 +42,16 @@ proctype Producer()
 		:: length = 1
 		:: length = 2
 		fi;
-		LOAD(PRODUCER, HEAD, head);
 		do
-		:: true ->
+		:: SIZE + SPARE - MINUS(own, seen) >= length -> break
+		:: else ->
+			LOAD(PRODUCER, HEAD, head);
 			assert(MINUS(head, seen) <= MINUS(own, seen));
-			seen = head;
-#ifdef BUG_ROOM_FOR_ONE_MORE
 			if
-			:: SIZE + 1 - MINUS(own, seen) >= length -> break
-#else
-			if
-			:: SIZE - MINUS(own, seen) >= length -> break
-#endif
-			:: else -> d_step { mem[HEAD] != seen -> head = mem[HEAD] }
-			fi
+			:: head == seen -> mem[HEAD] != seen
+			:: else -> seen = head
+			fi;
+			head = 0
 		od;
 #ifdef BUG_INDEX_THEN_DATA
 		RELEASE(PRODUCER, TAIL, (own + length) % WRAP);
@@ -66,7 +68,6 @@ proctype Producer()
 		RELEASE(PRODUCER, TAIL, own);
 #endif
 		wake_ring(PRODUCER, WORD, value);
-		head = 0;
 		length = 0
 	}
 }
@@ -82,12 +83,16 @@ proctype Consumer()
 #ifdef BUG_DATA_THEN_INDEX
 		LOAD(CONSUMER, CELL(own), word);
 #endif
-		LOAD(CONSUMER, TAIL, tail);
 		if
-		:: tail != own ->
+		:: seen == own ->
+			LOAD(CONSUMER, TAIL, tail);
 			assert(MINUS(tail, own) <= SIZE);
-			assert(MINUS(tail, own) >= MINUS(seen, own));
 			seen = tail;
+			tail = 0
+		:: else
+		fi;
+		if
+		:: seen != own ->
 #ifndef BUG_DATA_THEN_INDEX
 			LOAD(CONSUMER, CELL(own), word);
 #endif
