@@ -230,8 +230,9 @@ static void print_daemon(const json_t *root)
 	       number(daemon, "pid"), duration(daemon, "uptime_ms"), text(daemon, "policy"),
 	       json_is_true(json_object_get(daemon, "stopping")) ? ", stopping" : "");
 	printf("socket    %s\n", text(daemon, "socket"));
-	printf("tenants   %s attached, %s ready, %s starting (pool %s)\n", number(pool, "attached"),
-	       number(pool, "ready"), number(pool, "starting"), number(pool, "configured"));
+	printf("tenants   %s attached, %s ready, %s starting (pool %s + %s)\n",
+	       number(pool, "attached"), number(pool, "ready"), number(pool, "starting"),
+	       number(pool, "configured"), number(pool, "extra"));
 	if (*text(pool, "error"))
 		printf("          %s\n", text(pool, "error"));
 	printf("compiler  %s; cache: %s hits, %s misses; %s failed builds\n",

@@ -63,7 +63,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 struct pool_count pool_count(const struct pool *pool)
 {
-	struct pool_count count = {0};
+	struct pool_count count = {.extra = pool->extra};
 
 	for (const struct tenant *t = pool->tenants; t; t = t->next) {
 		count.starting += t->state == TENANT_STARTING;

@@ -38,6 +38,7 @@ struct tenant {
 
 struct pool_count {
 	unsigned starting, ready, attached;
+	unsigned extra; /* how many more than configured are kept ready at the moment */
 };
 
 int pool_new(struct araxd *daemon, struct pool **pool);

@@ -298,11 +298,11 @@ static json_t *status_pool(const struct araxd *daemon)
 {
 	struct pool_count count = pool_count(daemon->pool);
 
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:s, s:o}", "configured",
-			 (int)daemon->config.pool, "starting", (int)count.starting, "ready",
-			 (int)count.ready, "attached", (int)count.attached, "zygote",
-			 (int)pool_zygote(daemon->pool), "error", pool_error(daemon->pool),
-			 "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
+	return json_pack(
+	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o}", "configured", (int)daemon->config.pool,
+	    "extra", (int)count.extra, "starting", (int)count.starting, "ready", (int)count.ready,
+	    "attached", (int)count.attached, "zygote", (int)pool_zygote(daemon->pool), "error",
+	    pool_error(daemon->pool), "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
 }
 
 static json_t *status_compiler(const struct araxd *daemon)
