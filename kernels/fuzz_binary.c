@@ -44,7 +44,8 @@ static size_t put(uint8_t *data, size_t at, const void *bytes, size_t size)
 size_t fuzz_seed(unsigned n, uint8_t *data, size_t max, char *name)
 {
 	const char *path = n == 1 ? "/other.bc" : "/program.bc";
-	const uint32_t length = (uint32_t)strlen(path), module = n == 2 ? 0 : 64, roots = n == 3 ? 2 : 1;
+	const uint32_t length = (uint32_t)strlen(path), module = n == 2 ? 0 : 64,
+		       roots = n == 3 ? 2 : 1;
 	const uint64_t entry = 4 + length + 4 + module;
 	size_t at = 0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * arax.conf: whatever is in it, the outcome is a configuration within its bounds or a message with a
- * line; and the comma lists of devices, of which one comes from applications.
+ * arax.conf: whatever is in it, the outcome is a configuration within its bounds or a message with
+ * a line; and the comma lists of devices, of which one comes from applications.
  *
  * Input: the file.
  */

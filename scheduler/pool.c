@@ -3,7 +3,7 @@
  * Keeps tenants ready, hands them out and ends them. A tenant serves one client in its life. The
  * first that is ready defines the virtual device for as long as this araxd lives.
  *
- * Not here yet: finding the tenants of an earlier araxd again, and sandboxing before the start.
+ * Not here: finding the tenants of an earlier araxd again. They go on without one.
  */
 #include "scheduler/pool.h"
 

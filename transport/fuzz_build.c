@@ -107,10 +107,12 @@ static size_t result_make(uint8_t *data, size_t max, uint64_t *random)
 	return size;
 }
 
-/* Lengths and counts are what matters, and a wrong one is mostly the end: now and then a good input. */
+/* Lengths and counts are what matters, and a wrong one is mostly the end: now and then a good
+ * input. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
 {
-	static const uint64_t lengths[] = {0, 1, 8, UINT32_MAX, 1ull << 31, UINT64_MAX, UINT64_MAX - 7};
+	static const uint64_t lengths[] = {
+	    0, 1, 8, UINT32_MAX, 1ull << 31, UINT64_MAX, UINT64_MAX - 7};
 	uint64_t random = seed, length;
 
 	switch (test_random(&random) % 8) {

@@ -59,11 +59,11 @@ static void launch_verify(const struct arax_op_launch *op)
 
 #define VERIFY(...)
 #define VERIFY_RANGE(name) range_verify(op->name##_off, op->name##_len);
-#define OP(number, NAME, name, tail, slotted)                                         \
-	static void verify_##name(const struct arax_op_##name *op)                    \
-	{                                                                             \
-		(void)op;                                                             \
-		ARAX_FIELDS_##NAME(VERIFY, VERIFY, VERIFY, VERIFY, VERIFY_RANGE)      \
+#define OP(number, NAME, name, tail, slotted)                                    \
+	static void verify_##name(const struct arax_op_##name *op)               \
+	{                                                                        \
+		(void)op;                                                        \
+		ARAX_FIELDS_##NAME(VERIFY, VERIFY, VERIFY, VERIFY, VERIFY_RANGE) \
 	}
 ARAX_OPS(OP)
 #undef OP

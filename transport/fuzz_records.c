@@ -48,12 +48,12 @@ static void range(uint64_t *random, uint64_t *off, uint64_t *len)
 #define MAKE_OBJ(name, KIND) op->name = handle(random, ARAX_HANDLE_##KIND);
 #define MAKE_OBJ0(name, KIND) op->name = below(random, 3) ? handle(random, ARAX_HANDLE_##KIND) : 0;
 #define MAKE_RANGE(name) range(random, &op->name##_off, &op->name##_len);
-#define OP(number, NAME, name, tail, slotted)                                               \
-	static void make_##name(struct arax_op_##name *op, uint64_t *random)                \
-	{                                                                                   \
-		op->head.op = number;                                                       \
-		op->head.slot = slotted ? (uint32_t)below(random, SLOTS) : ARAX_NO_SLOT;    \
-		ARAX_FIELDS_##NAME(MAKE_U32, MAKE_U64, MAKE_OBJ, MAKE_OBJ0, MAKE_RANGE)     \
+#define OP(number, NAME, name, tail, slotted)                                            \
+	static void make_##name(struct arax_op_##name *op, uint64_t *random)             \
+	{                                                                                \
+		op->head.op = number;                                                    \
+		op->head.slot = slotted ? (uint32_t)below(random, SLOTS) : ARAX_NO_SLOT; \
+		ARAX_FIELDS_##NAME(MAKE_U32, MAKE_U64, MAKE_OBJ, MAKE_OBJ0, MAKE_RANGE)  \
 	}
 ARAX_OPS(OP)
 #undef OP
@@ -185,28 +185,28 @@ static uint64_t wrong(uint64_t *random, uint64_t min, uint64_t max)
 }
 
 #define COUNT(...) +1
-#define WRONG(name, ...)    \
-	if (which-- == 0)   \
-		op->name =  \
-		    (__typeof__(op->name))wrong(random, __VA_ARGS__);
+#define WRONG(name, ...)  \
+	if (which-- == 0) \
+		op->name = (__typeof__(op->name))wrong(random, __VA_ARGS__);
 #define WRONG_U32(name, min, max) WRONG(name, min, max)
 #define WRONG_U64(name, max) WRONG(name, 0, max)
-#define WRONG_OBJ(name, KIND) WRONG(name, ARAX_HANDLE(ARAX_HANDLE_##KIND, 1), \
-				    ARAX_HANDLE(ARAX_HANDLE_##KIND, ARAX_HANDLE_MAX_INDEX - 1))
-#define WRONG_RANGE(name)                                                              \
-	if (which-- == 0) {                                                            \
-		if (below(random, 2))                                                  \
-			op->name##_off = wrong(random, FUZZ_HEAP_OFF, FUZZ_HEAP_END);  \
-		else                                                                   \
+#define WRONG_OBJ(name, KIND)                           \
+	WRONG(name, ARAX_HANDLE(ARAX_HANDLE_##KIND, 1), \
+	      ARAX_HANDLE(ARAX_HANDLE_##KIND, ARAX_HANDLE_MAX_INDEX - 1))
+#define WRONG_RANGE(name)                                                                  \
+	if (which-- == 0) {                                                                \
+		if (below(random, 2))                                                      \
+			op->name##_off = wrong(random, FUZZ_HEAP_OFF, FUZZ_HEAP_END);      \
+		else                                                                       \
 			op->name##_len = wrong(random, 1, FUZZ_HEAP_END - op->name##_off); \
 	}
-#define OP(number, NAME, name, tail, slotted)                                                    \
-	static void wrong_##name(struct arax_op_##name *op, uint64_t *random)                    \
-	{                                                                                        \
-		uint64_t which =                                                                 \
-		    below(random, 0 ARAX_FIELDS_##NAME(COUNT, COUNT, COUNT, COUNT, COUNT));      \
-		ARAX_FIELDS_##NAME(WRONG_U32, WRONG_U64, WRONG_OBJ, WRONG_OBJ, WRONG_RANGE)(     \
-		    void) which;                                                                 \
+#define OP(number, NAME, name, tail, slotted)                                                     \
+	static void wrong_##name(struct arax_op_##name *op, uint64_t *random)                     \
+	{                                                                                         \
+		uint64_t which =                                                                  \
+		    below(random, 0 ARAX_FIELDS_##NAME(COUNT, COUNT, COUNT, COUNT, COUNT));       \
+		ARAX_FIELDS_##NAME(WRONG_U32, WRONG_U64, WRONG_OBJ, WRONG_OBJ, WRONG_RANGE)(void) \
+		    which;                                                                        \
 	}
 ARAX_OPS(OP)
 #undef OP

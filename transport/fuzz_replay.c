@@ -27,9 +27,9 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max)
 	for (uint64_t n = test_random(&state) % 4 + 1; n && size; n--) {
 		uint64_t what = test_random(&state);
 
-		data[test_random(&state) % size] = what & 1 ? (uint8_t)(what >> 8)
-						  : what & 2 ? 0xFF
-							     : 0;
+		data[test_random(&state) % size] = what & 1   ? (uint8_t)(what >> 8)
+						   : what & 2 ? 0xFF
+							      : 0;
 	}
 	if (test_random(&state) % 8 == 0 && size < max)
 		data[size++] = (uint8_t)test_random(&state);

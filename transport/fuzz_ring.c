@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One side of a ring whose other side writes any index and any data at any time: the client's reader
- * of completions and writer of submissions, and the tenant's opposite. Nothing outside the ring is
- * touched, the own index moves by what was reported only, and an index that was believed lies in the
- * window that the other side may move in.
+ * One side of a ring whose other side writes any index and any data at any time: the client's
+ * reader of completions and writer of submissions, and the tenant's opposite. Nothing outside the
+ * ring is touched, the own index moves by what was reported only, and an index that was believed
+ * lies in the window that the other side may move in.
  *
  * Input: steps of 8 bytes: what to do (1), one bit more or less (1), size (2), a word (4).
  */
@@ -138,7 +138,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(&start, data, sizeof(start));
 	for (int i = 0; i < 4; i++)
-		begin(&rings[i], i < 2 ? BYTES : ENTRIES, i < 2 ? 1 : 4, i < 2 ? start & ~7u : start);
+		begin(&rings[i], i < 2 ? BYTES : ENTRIES, i < 2 ? 1 : 4,
+		      i < 2 ? start & ~7u : start);
 	for (size_t at = sizeof(start); size - at >= sizeof(step); at += sizeof(step)) {
 		memcpy(&step, data + at, sizeof(step));
 		act[step.what & 3](&rings[step.what & 3], &step);
