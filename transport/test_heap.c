@@ -120,6 +120,26 @@ static void test_exhaustion(void)
 	CHECK(!arax_heap_new(START, START - 1, -1, 0));
 }
 
+/* The only range that is large enough lies behind more than are tried of its class. */
+static void test_nearly_full(void)
+{
+	const uint64_t small = 512 * 256, large = 528 * 256;
+	struct arax_heap *heap = arax_heap_new(START, START + large + 20 * small, -1, 0);
+	uint64_t first, offset[20], found;
+
+	CHECK(heap && !arax_heap_alloc(heap, large, 1, &first));
+	for (int i = 0; i < 20; i++)
+		CHECK(arax_heap_alloc(heap, small, 1, &offset[i]) == 0);
+	arax_heap_release(heap, first);
+	for (int i = 1; i < 20; i += 2)
+		arax_heap_release(heap, offset[i]);
+	CHECK(arax_heap_alloc(heap, large, 1, &found) == 0 && found == first);
+	CHECK(arax_heap_alloc(heap, large, 1, &found) == -ENOMEM);
+	arax_heap_free(heap);
+	CHECK(!arax_heap_new(UINT64_MAX / 2, UINT64_MAX, -1, 0));
+	arax_heap_free(NULL);
+}
+
 static void test_recent_first(void)
 {
 	struct arax_heap *heap = arax_heap_new(START, START + SIZE, -1, SIZE);
@@ -208,6 +228,7 @@ int main(void)
 	memory = mmap(NULL, START + SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CHECK(memory != MAP_FAILED);
 	test_exhaustion();
+	test_nearly_full();
 	test_recent_first();
 	test_high_water(fd, memory);
 	CHECK(!ftruncate(fd, 0) && !ftruncate(fd, START + SIZE));

@@ -125,7 +125,7 @@ static void test_refused(void)
 
 static void test_listen(void)
 {
-	char dir[] = "/tmp/arax-test-XXXXXX", path[64], small[8];
+	char dir[] = "/tmp/arax-test-XXXXXX", path[64], small[8], long_path[200] = "";
 	int listener, client, server, fds[ARAX_FDS_MAX], status;
 	struct stat st;
 	pid_t pid, peer;
@@ -173,6 +173,12 @@ static void test_listen(void)
 	CHECK(!rmdir(dir));
 	memset(path, 'x', sizeof(path));
 	CHECK(arax_socket_connect("") == -EINVAL);
+	/* Too long: at once, and only with what is added to it until it is renamed. */
+	memset(long_path, 'x', sizeof(long_path) - 1);
+	CHECK(arax_socket_connect(long_path) == -ENAMETOOLONG);
+	CHECK(arax_socket_listen(long_path, 0600) < 0);
+	snprintf(long_path, sizeof(long_path), "/tmp/%0100d", 0);
+	CHECK(arax_socket_listen(long_path, 0600) == -ENAMETOOLONG);
 }
 
 static int memfd_make(size_t size, int seals)

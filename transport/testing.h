@@ -6,6 +6,7 @@
 #ifndef ARAX_TRANSPORT_TESTING_H
 #define ARAX_TRANSPORT_TESTING_H
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,16 @@ static inline uint64_t test_random(uint64_t *state)
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
+}
+
+/* How many of the first 64 descriptors are open. */
+static inline int test_fds_open(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 64; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
 }
 
 #endif
