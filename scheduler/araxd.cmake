@@ -27,6 +27,12 @@ target_link_libraries(test-scheduler-config PRIVATE PkgConfig::INIH)
 add_test(NAME scheduler.config COMMAND test-scheduler-config)
 set_tests_properties(scheduler.config PROPERTIES TIMEOUT 60)
 
+if(BUILD_TESTING)
+	arax_add_fuzzer(config SOURCES scheduler/config.c kernels/sandbox_walls.c LIBRARIES -linih)
+	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/config.c
+		kernels/sandbox_walls.c transport/socket.c transport/wake.c LIBRARIES -linih)
+endif()
+
 # Stands in for arax-tenant and arax-compile, so that the daemon's test needs no OpenCL.
 add_executable(test-scheduler-fake-child fake_child.c)
 target_compile_definitions(test-scheduler-fake-child PRIVATE _GNU_SOURCE)

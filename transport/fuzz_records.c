@@ -66,7 +66,8 @@ static void resize(struct arax_record *record, uint64_t nwait, uint64_t tail)
 				  ((tail + 7) & ~7ull));
 }
 
-static char *tail_of(struct arax_record *record)
+/* Not inlined: the compiler would believe that what lies behind the struct is not there. */
+static __attribute__((noinline)) char *tail_of(struct arax_record *record)
 {
 	return (char *)arax_record_tail(record);
 }
@@ -213,7 +214,7 @@ ARAX_OPS(OP)
 
 static void wrong_head(struct arax_record *record, uint64_t *random)
 {
-	switch (below(random, 6)) {
+	switch (below(random, 7)) {
 	case 0:
 		record->size = (uint32_t)wrong(random, record->size, record->size + 7);
 		break;
@@ -229,15 +230,36 @@ static void wrong_head(struct arax_record *record, uint64_t *random)
 	case 4:
 		record->tail_size = (uint32_t)wrong(random, record->tail_size, record->tail_size);
 		break;
+	case 5:
+		if (record->nwait && record->nwait <= WAITS)
+			((uint32_t *)arax_record_waits(record))[below(random, record->nwait)] =
+			    ARAX_SLOTS + (uint32_t)below(random, 3);
+		break;
 	default:
 		record->flags = (uint32_t)test_random(random);
 	}
+}
+
+/* Ranges about as large as the boxes in them. */
+static void wrong_box(struct arax_record *record, uint64_t *random)
+{
+	struct arax_op_copy *copy = (void *)record;
+	struct arax_op_fill *fill = (void *)record;
+
+	if (record->op == ARAX_OP_FILL)
+		fill->dst_len = pick(random, 1, 3072);
+	else if (below(random, 2))
+		copy->src_len = pick(random, 1, 3072);
+	else
+		copy->dst_len = pick(random, 1, 3072);
 }
 
 void fuzz_record_break(struct arax_record *record, uint64_t *random)
 {
 	if (below(random, 3) == 0)
 		return wrong_head(record, random);
+	if ((record->op == ARAX_OP_COPY || record->op == ARAX_OP_FILL) && below(random, 2))
+		return wrong_box(record, random);
 	switch (record->op) {
 #define OP(number, NAME, name, tail, slotted)         \
 	case number:                                  \
@@ -267,8 +289,8 @@ static size_t record_at(const uint8_t *data, size_t size, uint64_t n, size_t *le
 }
 
 /* Puts size bytes where there were gone. Return: the size now, or the former one without room. */
-static size_t splice(uint8_t *data, size_t total, size_t max, size_t at, size_t gone,
-		     const void *bytes, size_t size)
+static size_t replace(uint8_t *data, size_t total, size_t max, size_t at, size_t gone,
+		      const void *bytes, size_t size)
 {
 	if (total - gone + size > max)
 		return total;
@@ -286,10 +308,10 @@ size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *ran
 	switch (below(random, 6)) {
 	case 0: /* one more */
 		fuzz_record_make(1 + (unsigned)below(random, ARAX_OP_COUNT - 1), record, random);
-		return splice(data, size, max, at, 0, bytes, record->size);
+		return replace(data, size, max, at, 0, bytes, record->size);
 	case 1: /* another one */
 		fuzz_record_make(1 + (unsigned)below(random, ARAX_OP_COUNT - 1), record, random);
-		return splice(data, size, max, at, length, bytes, record->size);
+		return replace(data, size, max, at, length, bytes, record->size);
 	case 2: /* the same with a fault */
 		if (!length || length > sizeof(bytes))
 			break;
@@ -304,8 +326,8 @@ size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *ran
 			break;
 		memcpy(bytes, data + at, length);
 		if (below(random, 2))
-			return splice(data, size, max, at, length, bytes, 0);
-		return splice(data, size, max, at, 0, bytes, length);
+			return replace(data, size, max, at, length, bytes, 0);
+		return replace(data, size, max, at, 0, bytes, length);
 	}
 	if (!length)
 		return LLVMFuzzerMutate(data, size, max);

@@ -88,7 +88,7 @@ static void do_write(struct fuzzed *f, const struct step *step)
 
 static void do_read(struct fuzzed *f, const struct step *step)
 {
-	uint32_t capacity = step->size % BYTES;
+	uint32_t capacity = step->size % (step->how & 32 ? 64 : BYTES);
 	void *scratch = aligned_alloc(8, (capacity + 7) & ~7u);
 	uint32_t size;
 	int rc;
@@ -151,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 size_t fuzz_seed(unsigned n, uint8_t *data, size_t max, char *name)
 {
-	static const uint8_t peers[] = {0, 2, 4, 4 | 16, 4 | 8, 1};
+	static const uint8_t peers[] = {0, 2, 4, 4 | 16, 4 | 8, 1, 4 | 16 | 32};
 	uint32_t start = n % 2 ? UINT32_MAX - 100 : 0;
 	uint64_t random = n;
 	size_t size = sizeof(start);
