@@ -258,6 +258,12 @@ static cl_int submit_error(int err)
 	return err ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
 }
 
+/* Is there something for the progress thread to do when the application does not call? */
+static bool needs_progress(const struct submission *s)
+{
+	return (s->work && !s->desc->blocking) || s->print;
+}
+
 /* Fills in the command; its slot is taken. */
 static int prepare(struct connection *conn, struct command *command, const struct submission *s,
 		   cl_event event)
@@ -286,6 +292,12 @@ static int prepare(struct connection *conn, struct command *command, const struc
 	connection_slot(conn, command);
 	s->record->slot = command->slot;
 	s->record->queue = queue->handle;
+	if (needs_progress(s)) {
+		int err = progress_ensure(conn);
+
+		if (err)
+			return err;
+	}
 	for (size_t i = 0; i < s->nmems; i++) {
 		int err = announce_mem(conn, s->mems[i]);
 
@@ -309,7 +321,7 @@ static void sent_now(struct connection *conn, struct command *command, const str
 	}
 	if (event)
 		atomic_store_explicit(&event->slot, command->slot, memory_order_relaxed);
-	if ((s->work && !command->caller_runs) || s->print) {
+	if (needs_progress(s)) {
 		command->watched = true;
 		progress_watch(conn);
 	}
@@ -462,19 +474,23 @@ cl_int finish_enqueue(const struct command_desc *desc, cl_int error, cl_event ev
 
 /* ---- at once -------------------------------------------------------------------------------- */
 
-/* The event of a command that was executed at once; *event stays NULL when none is wanted. */
-static cl_int event_at_once(const struct command_desc *desc, cl_int status, uint64_t start,
-			    cl_event *event)
+/* The event of a command that is executed at once, made before it so that nothing can go wrong
+ * after; *event stays NULL when none is wanted. */
+static cl_int event_for_once(const struct command_desc *desc, cl_event *event)
 {
 	if (!desc->event)
 		return CL_SUCCESS;
 	*event = event_new(desc->queue->context, desc->queue, desc->type);
-	if (!*event)
-		return CL_OUT_OF_HOST_MEMORY;
+	return *event ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+}
+
+static void event_at_once(cl_event event, cl_int status, uint64_t start)
+{
+	if (!event)
+		return;
 	if (start)
-		(*event)->queued = start;
-	event_set(*event, status, start, start, arax_now_ns());
-	return CL_SUCCESS;
+		event->queued = start;
+	event_set(event, status, start, start, arax_now_ns());
 }
 
 static cl_int event_for_ring(const struct command_desc *desc, cl_event *event)
@@ -492,9 +508,9 @@ static uint64_t start_time(const struct command_desc *desc)
 
 static cl_int failed_at_once(const struct command_desc *desc, cl_event *event)
 {
-	cl_int error = event_at_once(desc, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
-				     start_time(desc), event);
+	cl_int error = event_for_once(desc, event);
 
+	event_at_once(*event, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, start_time(desc));
 	if (!error && desc->blocking)
 		error = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
 	return error;
@@ -525,13 +541,16 @@ cl_int command_host(const struct command_desc *desc, const struct host_work *wor
 	if (at_once && failed) {
 		error = failed_at_once(desc, &event);
 	} else if (at_once) {
-		uint64_t start = start_time(desc);
-		cl_int status = work->run(work);
+		error = event_for_once(desc, &event);
+		if (!error) {
+			uint64_t start = start_time(desc);
+			cl_int status = work->run(work);
 
-		count_at_once(conn, work->bytes);
-		error = event_at_once(desc, status, start, &event);
-		if (!error && desc->blocking)
-			error = status;
+			count_at_once(conn, work->bytes);
+			event_at_once(event, status, start);
+			if (desc->blocking)
+				error = status;
+		}
 	} else {
 		error = event_for_ring(desc, &event);
 		if (!error)
@@ -560,12 +579,15 @@ static cl_int command_tenant(const struct submission *s, bool all, size_t bytes,
 	} else if (failed) {
 		error = failed_at_once(desc, &event);
 	} else {
-		uint64_t start = start_time(desc);
+		error = event_for_once(desc, &event);
+		if (!error) {
+			uint64_t start = start_time(desc);
 
-		if (run)
-			run(arg);
-		count_at_once(desc->queue->context->conn, bytes);
-		error = event_at_once(desc, CL_COMPLETE, start, &event);
+			if (run)
+				run(arg);
+			count_at_once(desc->queue->context->conn, bytes);
+			event_at_once(event, CL_COMPLETE, start);
+		}
 	}
 	return finish_enqueue(desc, error, event, NULL);
 }
@@ -672,13 +694,18 @@ cl_int command_marker(const struct command_desc *desc, bool all, bool barrier)
 /* The end of a PROGRAM_LOAD; lives on the stack of who waits. */
 struct load {
 	struct connection *conn;
+	cl_int status;
 	_Atomic bool ended;
 };
 
 static void load_ended(const struct host_work *work)
 {
+	const struct command *command =
+	    (const void *)((const char *)work - offsetof(struct command, work));
 	struct load *load = work->arg;
 	struct connection *conn = load->conn;
+
+	load->status = command->status;
 
 	atomic_store_explicit(&load->ended, true, memory_order_release);
 	connection_wake(conn);
@@ -736,6 +763,8 @@ int connection_load(struct connection *conn, uint32_t program, const void *data,
 	 * look at it work with zeroes, as in a fresh process, and would not with this. */
 	memset(range, 0, size);
 	connection_release(conn, range);
+	if (!err && load.status == CL_OUT_OF_HOST_MEMORY)
+		err = -ENOMEM;
 	if (!err && connection_alive(conn)) {
 		pthread_mutex_lock(&conn->lock);
 		recover_program(conn, program, data, size);

@@ -139,14 +139,16 @@ static void connection_destroy(struct connection *conn)
 	free(conn);
 }
 
-static struct connection *connection_new(void)
+static struct connection *connection_new(int *error)
 {
 	struct connection *conn = calloc(1, sizeof(*conn));
 	int arena = -1;
 	int err;
 
-	if (!conn)
+	if (!conn) {
+		*error = -ENOMEM;
 		return NULL;
+	}
 	conn->link = conn->daemon = conn->arena = -1;
 	err = conn->daemon = daemon_hello(NULL);
 	if (err < 0)
@@ -173,6 +175,7 @@ fail:
 	arax_log("no connection to a tenant: %s", strerror(-err));
 	daemon_close(arena);
 	connection_destroy(conn);
+	*error = err;
 	return NULL;
 }
 
@@ -199,7 +202,7 @@ static void fork_child(void)
 	pthread_mutex_unlock(&the_lock);
 }
 
-struct connection *connection_get(void)
+struct connection *connection_get(int *err)
 {
 	static bool registered;
 	struct connection *conn;
@@ -212,7 +215,7 @@ struct connection *connection_get(void)
 		the_connection = NULL;
 	}
 	if (!the_connection)
-		the_connection = connection_new();
+		the_connection = connection_new(err);
 	conn = the_connection;
 	if (conn)
 		atomic_fetch_add(&conn->refs, 1);
@@ -589,6 +592,7 @@ static void retire(struct connection *conn, struct command *command, cl_int stat
 {
 	cl_event event = command->event;
 
+	command->status = status;
 	if (event)
 		event_set(event, status,
 			  atomic_load_explicit(&slot->submit_ns, memory_order_relaxed),

@@ -33,6 +33,7 @@ struct command {
 	bool barrier;
 	bool caller_runs; /* a blocking call executes the host work itself */
 	bool watched;	  /* counted in connection.watch */
+	cl_int status;	  /* how it ended */
 	_Atomic int host; /* enum host_state; set under the lock */
 	struct host_work work;
 	/* To be sent again to another tenant: what was sent, and which commands it waits for. */
@@ -114,8 +115,9 @@ struct connection {
 	_Atomic uint32_t watch; /* things in flight that need the progress thread */
 };
 
-/** connection_get() - the process's connection, made if need be; one reference. Or NULL. */
-struct connection *connection_get(void);
+/** connection_get() - the process's connection, made if need be; one reference. Or NULL, with a
+ *  negative errno in *err. */
+struct connection *connection_get(int *err);
 void connection_put(struct connection *conn);
 
 /** connection_remember() - a context lives on this connection; connection_forget(): no more. */
@@ -206,8 +208,12 @@ bool mem_cache_flush(struct connection *conn);
 
 /* ---- progress.c ----------------------------------------------------------------------------- */
 
+/** progress_ensure() - make sure that there is a progress thread. Lock held. Return: 0 or -errno.
+ */
+int progress_ensure(struct connection *conn);
+
 /** progress_watch() - from now on (until progress_unwatch()) somebody must look at the completion
- *  ring even if the application does not call. Lock held. */
+ *  ring even if the application does not call: there is a progress thread. Lock held. */
 void progress_watch(struct connection *conn);
 void progress_unwatch(struct connection *conn);
 

@@ -4,6 +4,7 @@
  */
 #include "icd/connection.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 struct context_callback {
@@ -65,11 +66,30 @@ static cl_int check_properties(const cl_context_properties *properties, size_t *
 	return CL_SUCCESS;
 }
 
+/* Why there is no tenant: no memory or another resource here or there, a limit, or none at all. */
+static cl_int connection_error(int err)
+{
+	switch (err) {
+	case -ENOMEM:
+		return CL_OUT_OF_HOST_MEMORY;
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOSPC:
+	case -EAGAIN:
+	case -EDQUOT:
+		return CL_OUT_OF_RESOURCES;
+	default:
+		return CL_DEVICE_NOT_AVAILABLE;
+	}
+}
+
 static cl_context context_new(const cl_context_properties *properties, size_t nproperties,
 			      void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *),
 			      void *user_data, cl_int *error)
 {
 	cl_context context = calloc(1, sizeof(*context));
+	int err = -ENODEV;
 
 	*error = CL_OUT_OF_HOST_MEMORY;
 	if (!context)
@@ -81,9 +101,9 @@ static cl_context context_new(const cl_context_properties *properties, size_t np
 		memcpy(context->properties, properties, nproperties * sizeof(*properties));
 		context->nproperties = nproperties;
 	}
-	context->conn = platform_ready() ? connection_get() : NULL;
+	context->conn = platform_ready() ? connection_get(&err) : NULL;
 	if (!context->conn) {
-		*error = CL_DEVICE_NOT_AVAILABLE;
+		*error = connection_error(err);
 		goto fail;
 	}
 	object_init(&context->object, OBJECT_CONTEXT, context_destroy);

@@ -125,6 +125,13 @@ static bool find_daemon(char *path, size_t size)
 	return executable(path);
 }
 
+static void free_environment(char **env)
+{
+	for (size_t i = 0; env && env[i]; i++)
+		free(env[i]);
+	free(env);
+}
+
 /* What araxd gets of our environment: where to put things, never what changes how it loads code. */
 static char **daemon_environment(void)
 {
@@ -146,19 +153,14 @@ static char **daemon_environment(void)
 
 	for (size_t i = 0, n = 0; env && i < count; i++) {
 		const char *value = getenv(keep[i]);
-		char *entry;
 
-		if (value && asprintf(&entry, "%s=%s", keep[i], value) > 0)
-			env[n++] = entry;
+		if (value && asprintf(&env[n++], "%s=%s", keep[i], value) < 0) {
+			env[n - 1] = NULL;
+			free_environment(env);
+			env = NULL;
+		}
 	}
 	return env;
-}
-
-static void free_environment(char **env)
-{
-	for (size_t i = 0; env && env[i]; i++)
-		free(env[i]);
-	free(env);
 }
 
 /* Every descriptor above standard error is closed in the child, whoever opened it. */
@@ -171,20 +173,23 @@ static int spawn_daemon(const char *program, const char *socket_path)
 	sigset_t none, all;
 	pid_t pid;
 
+	if (!env)
+		return -ENOMEM;
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	if (!getenv("ARAX_LOG"))
-		posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_addclosefrom_np(&actions, 3);
 	posix_spawnattr_init(&attr);
+	int err = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	err = err ?: posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+	if (!getenv("ARAX_LOG"))
+		err =
+		    err ?: posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+	err = err ?: posix_spawn_file_actions_addclosefrom_np(&actions, 3);
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
 					    POSIX_SPAWN_SETSID);
-	int err = posix_spawn(&pid, program, &actions, &attr, argv, env);
+	err = err ?: posix_spawn(&pid, program, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	free_environment(env);

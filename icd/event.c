@@ -246,6 +246,17 @@ cl_int arax_clGetEventProfilingInfo(cl_event event, cl_profiling_info param_name
 	}
 }
 
+/* Will somebody see the end of what is in flight, even if the application does not call again? */
+static bool can_call_back(struct connection *conn)
+{
+	if (!connection_alive(conn))
+		return false;
+	pthread_mutex_lock(&conn->lock);
+	int err = progress_ensure(conn);
+	pthread_mutex_unlock(&conn->lock);
+	return !err;
+}
+
 cl_int arax_clSetEventCallback(cl_event event, cl_int command_exec_callback_type,
 			       void(CL_CALLBACK *pfn_notify)(cl_event, cl_int, void *),
 			       void *user_data)
@@ -260,7 +271,7 @@ cl_int arax_clSetEventCallback(cl_event event, cl_int command_exec_callback_type
 
 	if (!callback)
 		return CL_OUT_OF_HOST_MEMORY;
-	if (!connection_alive(conn) && !event_final(event)) {
+	if (!event_final(event) && !can_call_back(conn)) {
 		free(callback);
 		return CL_OUT_OF_RESOURCES;
 	}

@@ -6,6 +6,7 @@
  */
 #include "icd/icd.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static void program_destroy(struct object *object)
@@ -67,7 +68,10 @@ cl_int program_announce(cl_program program)
 	pthread_mutex_unlock(&program->lock);
 
 	handle = connection_handle(conn, ARAX_HANDLE_PROGRAM);
-	err = handle ? connection_load(conn, handle, program->binary, program->binary_size) : -1;
+	err =
+	    handle ? connection_load(conn, handle, program->binary, program->binary_size) : -EPIPE;
+	if (err && handle)
+		connection_drop(conn, ARAX_OP_COUNT, handle);
 
 	pthread_mutex_lock(&program->lock);
 	program->announcing = false;
@@ -75,6 +79,8 @@ cl_int program_announce(cl_program program)
 		program->handle = handle;
 	pthread_cond_broadcast(&program->built);
 	pthread_mutex_unlock(&program->lock);
+	if (err == -ENOMEM)
+		return CL_OUT_OF_HOST_MEMORY;
 	return err ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
 }
 
@@ -154,6 +160,8 @@ static cl_int binary_take(cl_program program, const unsigned char *binary, size_
 	memcpy(program->binary, binary, size);
 	program->binary_size = size;
 	program->result = arax_result_parse(program->binary, size);
+	if (!program->result && errno == ENOMEM)
+		return CL_OUT_OF_HOST_MEMORY;
 	return program->result && binary_valid(program->result) ? CL_SUCCESS : CL_INVALID_BINARY;
 }
 

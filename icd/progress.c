@@ -144,18 +144,18 @@ static void progress_main(void *arg)
 		progress_step(conn);
 }
 
-/* Lock held. Without a thread (no memory for one) work stays queued until one can be made. */
-static void progress_start(struct connection *conn)
+int progress_ensure(struct connection *conn)
 {
-	if (!conn->progress_started)
-		conn->progress_started = helper_thread(progress_main, conn) == 0;
-	pthread_cond_signal(&conn->progress_work);
+	int err = conn->progress_started ? 0 : helper_thread(progress_main, conn);
+
+	conn->progress_started = !err;
+	return err;
 }
 
 void progress_watch(struct connection *conn)
 {
 	conn->watch++;
-	progress_start(conn);
+	pthread_cond_signal(&conn->progress_work);
 }
 
 void progress_unwatch(struct connection *conn)
@@ -169,7 +169,7 @@ void progress_job(struct connection *conn, struct command *command)
 	*conn->jobs_tail = command;
 	conn->jobs_tail = &command->next;
 	conn->njobs++;
-	progress_start(conn);
+	pthread_cond_signal(&conn->progress_work);
 }
 
 void progress_notify(struct connection *conn, cl_event event)
@@ -182,17 +182,19 @@ void progress_notify(struct connection *conn, cl_event event)
 	if (!wanted)
 		return;
 	notice = malloc(sizeof(*notice));
-	if (!notice) { /* better in this thread than never */
+	pthread_mutex_lock(&conn->lock);
+	if (!notice || progress_ensure(conn)) { /* better in this thread than never */
+		pthread_mutex_unlock(&conn->lock);
+		free(notice);
 		event_call_back(event);
 		return;
 	}
 	object_use(&event->object);
 	*notice = (struct notice){.event = event};
-	pthread_mutex_lock(&conn->lock);
 	*conn->notices_tail = notice;
 	conn->notices_tail = &notice->next;
 	conn->nnotices++;
-	progress_start(conn);
+	pthread_cond_signal(&conn->progress_work);
 	pthread_mutex_unlock(&conn->lock);
 	connection_wake(conn);
 }
