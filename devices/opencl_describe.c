@@ -20,6 +20,7 @@
 struct query {
 	const cl_icd_dispatch *cl;
 	cl_device_id id;
+	bool *lost; /* something could not be read for lack of memory */
 };
 
 static uint64_t ask(const struct query *q, cl_device_info what)
@@ -42,8 +43,10 @@ static void ask_string(const struct query *q, cl_device_info what, char *text, s
 	if (q->cl->clGetDeviceInfo(q->id, what, 0, NULL, &length) || length == 0)
 		return;
 	char *all = malloc(length);
-	if (!all)
+	if (!all) {
+		*q->lost = true;
 		return;
+	}
 	if (!q->cl->clGetDeviceInfo(q->id, what, length, all, NULL)) {
 		all[length - 1] = 0;
 		snprintf(text, size, "%s", all);
@@ -311,7 +314,8 @@ static void describe_formats(const struct opencl_device *device, struct arax_dev
 int opencl_describe(struct arax_device *dev, struct arax_device_info *info)
 {
 	const struct opencl_device *device = opencl_device(dev);
-	struct query q = {device->opencl->cl, device->id};
+	bool lost = false;
+	struct query q = {device->opencl->cl, device->id, &lost};
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
 	cpu_name(info->name, sizeof(info->name));
@@ -327,5 +331,6 @@ int opencl_describe(struct arax_device *dev, struct arax_device_info *info)
 	describe_atomics(&q, info);
 	if (info->images)
 		describe_formats(device, info);
-	return 0;
+	/* What is frozen for as long as araxd lives must not be half. */
+	return lost ? CL_OUT_OF_HOST_MEMORY : 0;
 }

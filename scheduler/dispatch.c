@@ -17,6 +17,9 @@
 #define SPIN_NS 50000
 #define SPIN_BUSY_NS 5000 /* while kernels run they need the processors more than we do */
 #define SLEEP_BUSY_MS 50  /* how late statistics and references may be */
+/* A client that cannot ring (transport/wake.c) is heard late, but is heard. */
+#define SLEEP_FIRST_MS 10
+#define SLEEP_LAST_MS 1000
 
 /* Makes a waiting command independent of the scratch memory. */
 static int command_keep(struct command *c)
@@ -55,6 +58,7 @@ int command_open(struct dispatch *d, const struct arax_record *record, struct co
 	c->op = record->op;
 	c->device = 0;
 	c->owned = c->inlined = c->deferred = c->ran = false;
+	c->error = 0;
 	c->work = NULL;
 	c->queue = NULL;
 	c->submit_ns = c->start_ns = c->end_ns = c->result = 0;
@@ -70,12 +74,21 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 		    bool all, bool barrier)
 {
 	const uint32_t *waits = arax_record_waits(record);
-	int rc = 0;
+	/* Without room for its edges it has no place in the order, and fails at once. */
+	int rc = graph_reserve(&d->graph, record->nwait + (all ? d->inflight : 1));
+	if (rc) {
+		c->error = STATUS_OUT_OF_HOST_MEMORY;
+		return 0;
+	}
 	for (uint32_t i = 0; i < record->nwait && !rc; i++)
 		rc = graph_wait(&d->graph, &c->node, &d->commands[waits[i]].node);
 	if (rc || !record->queue)
 		return rc;
 	c->queue = (struct queue *)objects_get(&d->objects, record->queue);
+	if (!c->queue && d->objects.lost) {
+		c->error = STATUS_OUT_OF_HOST_MEMORY;
+		return 0;
+	}
 	if (!c->queue) {
 		d->why = "undefined queue";
 		return -EPROTO;
@@ -95,15 +108,21 @@ int command_submit(struct dispatch *d, struct command *c)
 			      memory_order_relaxed);
 	if (graph_close(&c->node))
 		return command_start(d, c);
+	if (c->error)
+		return 0;
 	if (c->op == ARAX_OP_LAUNCH && launch_chain(d, c, &rc))
 		return rc;
-	return command_keep(c);
+	if (command_keep(c))
+		c->error = STATUS_OUT_OF_HOST_MEMORY;
+	return 0;
 }
 
 int command_start(struct dispatch *d, struct command *c)
 {
 	if (c->node.failed)
 		return command_end(d, c, STATUS_WAIT_FAILED);
+	if (c->error)
+		return command_end(d, c, c->error);
 	switch (c->op) {
 	case ARAX_OP_LAUNCH:
 		return launch_start(d, c);
@@ -122,11 +141,14 @@ static int handler_launch(struct dispatch *d, const struct arax_record *record)
 {
 	struct launch *launch;
 	struct command *c;
-	int rc = launch_decode(d, (const void *)record, &launch);
+	int decoded = launch_decode(d, (const void *)record, &launch);
+	int rc = decoded == -ENOMEM ? 0 : decoded;
 	if (!rc)
 		rc = command_open(d, record, &c);
 	if (rc)
 		return rc;
+	if (decoded)
+		c->error = STATUS_OUT_OF_HOST_MEMORY;
 	c->work = launch;
 	rc = command_enqueue(d, c, record, false, false);
 	return rc ? rc : command_submit(d, c);
@@ -248,8 +270,12 @@ static void rest(struct dispatch *d)
 	set_idle(d, d->running == 0);
 	atomic_store(&d->others, d->inflight - d->running);
 	arax_wake_ring(&d->shm->client_room);
-	arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin, work_waits, d,
-		       d->running ? SLEEP_BUSY_MS : -1);
+	bool more = arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin,
+				   work_waits, d, d->running ? SLEEP_BUSY_MS : d->sleep_ms);
+	if (more)
+		d->sleep_ms = SLEEP_FIRST_MS;
+	else if (!d->running && d->sleep_ms < SLEEP_LAST_MS)
+		d->sleep_ms *= 2;
 }
 
 /* The records before a host entry were visible when the entry was, and have all been read. */
@@ -300,6 +326,7 @@ static void rings_init(struct dispatch *d)
 	arax_ring_init(&d->sq, &shm->sq, shm->sq_data, ARAX_SQ_BYTES);
 	arax_ring_init(&d->hq, &shm->hq, shm->hq_entries, ARAX_HQ_ENTRIES);
 	arax_ring_init(&d->cq, &shm->cq, shm->cq_entries, ARAX_CQ_ENTRIES);
+	d->sleep_ms = SLEEP_FIRST_MS;
 	arax_spin_init(&d->spin, SPIN_NS);
 	arax_spin_init(&d->spin_busy, SPIN_BUSY_NS);
 }

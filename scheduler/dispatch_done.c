@@ -142,9 +142,10 @@ int command_end(struct dispatch *d, struct command *c, int status)
 	times_complete(c);
 	if (c->op == ARAX_OP_LAUNCH && d->exclusive == c) {
 		d->exclusive = NULL;
-		int rc = status ? 0 : launch_print(d, c);
-		if (rc)
-			return rc;
+		if (!status && launch_print(d, c)) {
+			c->status = status = STATUS_OUT_OF_RESOURCES;
+			c->result = 0;
+		}
 		if (c->result)
 			return announce_print(d, c);
 	}

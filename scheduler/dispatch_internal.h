@@ -63,6 +63,7 @@ struct command {
 	bool inlined;	  /* runs inside launch(), on this thread */
 	bool deferred;	  /* to be published by the dispatch thread only */
 	bool ran;	  /* was on a device */
+	int8_t error;	  /* it cannot run, and ends with this when its turn comes */
 	const void *work; /* struct launch, struct arax_op_copy or _fill */
 	struct queue *queue;
 	uint64_t submit_ns; /* 0: when it started */
@@ -95,7 +96,8 @@ struct dispatch {
 	uint32_t inflight, running; /* commands; those on a device or the copy engine */
 	uint32_t on_devices;
 	bool idle;
-	bool parked; /* parked_entry of the host ring waits for its record */
+	int sleep_ms; /* how long the next sleep without work is at most */
+	bool parked;  /* parked_entry of the host ring waits for its record */
 	uint32_t parked_entry;
 	struct copy_engine *engine;
 	const char *why;

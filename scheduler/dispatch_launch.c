@@ -45,6 +45,8 @@ static int decode_args(struct dispatch *d, const struct arax_op_launch *op, stru
 			at += sizeof(pointer);
 		} else if (arg->object) {
 			out->object = objects_get(&d->objects, arg->object);
+			if (!out->object && d->objects.lost)
+				return -ENOMEM;
 			if (!out->object) {
 				d->why = "launch: undefined argument";
 				return -EPROTO;
@@ -58,6 +60,9 @@ int launch_decode(struct dispatch *d, const struct arax_op_launch *op, struct la
 {
 	struct launch *launch = d->launch_scratch;
 	struct object *kernel = objects_get(&d->objects, op->kernel);
+	*out = launch;
+	if (!kernel && d->objects.lost)
+		return -ENOMEM;
 	if (!kernel) {
 		d->why = "launch: undefined kernel";
 		return -EPROTO;
@@ -79,7 +84,6 @@ int launch_decode(struct dispatch *d, const struct arax_op_launch *op, struct la
 		launch->global[i] = launch->local[i] = 1;
 	}
 	launch->items = saturating_product(launch->global, op->work_dim);
-	*out = launch;
 	return decode_args(d, op, launch);
 }
 
@@ -291,7 +295,7 @@ static int run(struct dispatch *d, struct command *c)
 		d->exclusive = c;
 		/* What slipped out of kernels that were not said to print is nobody's. */
 		if (d->config.stdout_fd >= 0 && ftruncate(d->config.stdout_fd, 0))
-			return -errno;
+			return command_end(d, c, STATUS_OUT_OF_RESOURCES);
 	}
 	c->node.state = GRAPH_RUNNING;
 	c->ran = true;
@@ -313,10 +317,10 @@ int launch_start(struct dispatch *d, struct command *c)
 	if (launch->nargs != launch->kernel->nargs)
 		return command_end(d, c, STATUS_INVALID_KERNEL_ARGS);
 	if (must_hold(d, c)) {
-		int rc = launch_keep(c);
-		if (!rc)
-			hold(d, c);
-		return rc;
+		if (launch_keep(c))
+			return command_end(d, c, STATUS_OUT_OF_HOST_MEMORY);
+		hold(d, c);
+		return 0;
 	}
 	return run(d, c);
 }

@@ -8,15 +8,22 @@
 
 #include <errno.h>
 
-/* Takes over the new object's reference. */
+/* Takes over the new object's reference. Without memory there is no such object, and what uses it
+ * fails for want of memory. Return: is it defined? */
+static bool defined(struct dispatch *d, uint32_t handle, struct object *object)
+{
+	if (object && !objects_set(&d->objects, handle, object))
+		return true;
+	if (object)
+		object_unref(&d->objects, object);
+	d->objects.lost = true;
+	return false;
+}
+
 static int define(struct dispatch *d, uint32_t handle, struct object *object)
 {
-	if (!object)
-		return -ENOMEM;
-	int rc = objects_set(&d->objects, handle, object);
-	if (rc)
-		object_unref(&d->objects, object);
-	return rc;
+	(void)defined(d, handle, object);
+	return 0;
 }
 
 int handler_queue_define(struct dispatch *d, const struct arax_record *record)
@@ -70,13 +77,12 @@ int handler_program_load(struct dispatch *d, const struct arax_record *record)
 		return rc;
 	struct program *program =
 	    program_new((const char *)d->config.arena + op->binary_off, op->binary_len);
-	rc = define(d, op->program, (struct object *)program);
-	if (rc)
-		return rc;
+	graph_close(&c->node);
+	if (!defined(d, op->program, (struct object *)program))
+		return command_end(d, c, STATUS_OUT_OF_HOST_MEMORY);
 	struct arax_device_program *loaded;
 	stats_add(&d->stats->programs, 1);
 	int status = program_on(&d->objects, program, policy_first(d->config.allowed), &loaded);
-	graph_close(&c->node);
 	return command_end(d, c, status);
 }
 
@@ -91,7 +97,7 @@ int handler_kernel_define(struct dispatch *d, const struct arax_record *record)
 	const struct arax_op_kernel_define *op = (const void *)record;
 	struct program *program = (struct program *)objects_get(&d->objects, op->program);
 	if (!program)
-		return -EPROTO;
+		return d->objects.lost ? 0 : -EPROTO;
 	struct kernel *kernel =
 	    kernel_new(program, arax_record_tail(record), record->tail_size, op->nargs);
 	if (kernel)

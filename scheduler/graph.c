@@ -43,9 +43,20 @@ static int edges_grow(struct graph *graph)
 	if (!chunk)
 		return -ENOMEM;
 	chunks[graph->nchunks++] = chunk;
+	graph->nspare += EDGES_PER_CHUNK;
 	for (int i = 0; i < EDGES_PER_CHUNK; i++) {
 		chunk[i].next = graph->spare;
 		graph->spare = &chunk[i];
+	}
+	return 0;
+}
+
+int graph_reserve(struct graph *graph, uint32_t edges)
+{
+	while (graph->nspare < edges) {
+		int rc = edges_grow(graph);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }
@@ -59,6 +70,7 @@ static int edge_add(struct graph *graph, struct graph_node *from, struct graph_n
 	}
 	struct graph_edge *edge = graph->spare;
 	graph->spare = edge->next;
+	graph->nspare--;
 	*edge = (struct graph_edge){.next = from->successors, .to = to, .wait = wait};
 	from->successors = edge;
 	to->pending++;
@@ -235,6 +247,7 @@ bool graph_finish(struct graph *graph, struct graph_node *node, int32_t status)
 		release_successor(graph, ordered, status);
 		ordered->next = graph->spare;
 		graph->spare = ordered;
+		graph->nspare++;
 		ordered = next;
 	}
 	return true;

@@ -50,13 +50,18 @@ struct graph_queue {
 
 struct graph {
 	struct graph_node *ready_first, *ready_last;
-	struct graph_edge *spare;   /* edges to use again */
+	struct graph_edge *spare; /* edges to use again */
+	uint32_t nspare;
 	struct graph_edge **chunks; /* what they were allocated in */
 	uint32_t nchunks;
 };
 
 void graph_init(struct graph *graph);
 void graph_exit(struct graph *graph);
+
+/** graph_reserve() - make sure that so many edges can be added without memory. Return: 0, -ENOMEM.
+ */
+int graph_reserve(struct graph *graph, uint32_t edges);
 
 /** graph_open() - begin to enter a command (state WAITING, no predecessors yet). */
 void graph_open(struct graph *graph, struct graph_node *node);

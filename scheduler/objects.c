@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OUT_OF_HOST_MEMORY (-6)
 #define INVALID_PROGRAM_EXECUTABLE (-45)
 #define TABLE_FIRST_SIZE 64
 
@@ -77,7 +78,7 @@ int objects_drop(struct objects *objects, uint32_t handle)
 {
 	struct object *object = objects_get(objects, handle);
 	if (!object)
-		return -EPROTO;
+		return objects->lost ? 0 : -EPROTO;
 	objects->tables[ARAX_HANDLE_KIND(handle)].at[ARAX_HANDLE_INDEX(handle)] = NULL;
 	object_unref(objects, object);
 	return 0;
@@ -207,6 +208,11 @@ struct program *program_new(const void *bytes, size_t size)
 	if (size)
 		memcpy(program->bytes, bytes, size);
 	program->result = arax_result_parse(program->bytes, size);
+	if (!program->result && errno == ENOMEM) {
+		free(program->bytes);
+		free(program);
+		return NULL;
+	}
 	return program;
 }
 
@@ -274,7 +280,10 @@ int program_on(struct objects *objects, struct program *program, unsigned device
 	/* Not tried again: it would fail the same way, and cost milliseconds every time. */
 	if (!program->result || program->result->error || program->failed >> device & 1)
 		return INVALID_PROGRAM_EXECUTABLE;
-	if (dev->ops->program_load(dev, program->result, &program->on[device])) {
+	int rc = dev->ops->program_load(dev, program->result, &program->on[device]);
+	if (rc == OUT_OF_HOST_MEMORY)
+		return rc; /* that may pass */
+	if (rc) {
 		program->failed |= 1u << device;
 		return INVALID_PROGRAM_EXECUTABLE;
 	}
@@ -293,6 +302,8 @@ int kernel_on(struct objects *objects, struct kernel *kernel, unsigned device,
 	int rc = program_on(objects, kernel->program, device, &loaded);
 	if (!rc)
 		rc = dev->ops->kernel_new(dev, loaded, kernel->name, &kernel->on[device]);
+	if (rc == OUT_OF_HOST_MEMORY)
+		return rc;
 	if (rc)
 		kernel->failed |= 1u << device;
 	*out = kernel->on[device];

@@ -74,6 +74,7 @@ struct kernel {
 struct objects {
 	struct arax_device *devices;
 	unsigned ndevices;
+	bool lost; /* for lack of memory something was not defined: what uses it fails */
 	struct object_table {
 		struct object **at;
 		uint32_t size;
@@ -92,7 +93,7 @@ struct object *objects_get(const struct objects *objects, uint32_t handle);
  */
 int objects_set(struct objects *objects, uint32_t handle, struct object *object);
 
-/** objects_drop() - undefine a handle. Return: 0, or -EPROTO when it was not defined. */
+/** objects_drop() - undefine a handle. Return: 0, or -EPROTO when it was never defined. */
 int objects_drop(struct objects *objects, uint32_t handle);
 
 void object_ref(struct object *object);

@@ -28,6 +28,7 @@
 #define SPIN_MIN_NS 1000u
 /* Reading the clock costs about as much as this many pauses. */
 #define SPIN_PAUSES 8
+#define WAKE_TRIES 3
 
 uint64_t arax_now_ns(void)
 {
@@ -141,6 +142,16 @@ static void publish_fence(void)
 #endif
 }
 
+/* Where even this fails (the kernel had no memory) the sleeper counts as asleep still, so that the
+ * next who rings tries again; and no sleep is without a bound. */
+static void futex_wake(struct arax_wake *wake)
+{
+	for (int i = 0; i < WAKE_TRIES; i++)
+		if (syscall(SYS_futex, &wake->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0) >= 0)
+			return;
+	atomic_fetch_or_explicit(&wake->word, 1, memory_order_relaxed);
+}
+
 static void ring_fenced(struct arax_wake *wake)
 {
 #ifdef __SANITIZE_THREAD__
@@ -153,7 +164,7 @@ static void ring_fenced(struct arax_wake *wake)
 	while (word & 1) {
 		if (atomic_compare_exchange_weak_explicit(
 			&wake->word, &word, word + 1, memory_order_release, memory_order_relaxed)) {
-			syscall(SYS_futex, &wake->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+			futex_wake(wake);
 			return;
 		}
 	}
