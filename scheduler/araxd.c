@@ -289,6 +289,7 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 	daemon->started_ns = arax_now_ns();
 	daemon->waiting_timer.fire = araxd_expire;
 	daemon->idle_timer.fire = araxd_idle_out;
+	daemon->accept_timer.fire = client_accept_again;
 	pool_fill(daemon->pool);
 	araxd_idle(daemon);
 	sd_notify(0, "READY=1\nSTATUS=Serving");

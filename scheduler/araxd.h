@@ -61,8 +61,9 @@ struct araxd {
 	struct source listening, signals;
 	struct client *clients;
 	unsigned nclients;
+	unsigned refused;	 /* connections in a row that could not be accepted */
 	struct request *waiting; /* for a tenant or for what the device is */
-	struct timer waiting_timer, idle_timer;
+	struct timer waiting_timer, idle_timer, accept_timer;
 	struct pool *pool;
 	struct builder *builder;
 	struct history *history;
@@ -79,6 +80,7 @@ void araxd_idle(struct araxd *daemon);
 
 /** client_accept() - take a new connection from the listening socket. */
 void client_accept(struct araxd *daemon);
+void client_accept_again(struct timer *timer);
 void client_free(struct client *client);
 
 /** client_reply_plain() - answer with a head and perhaps one descriptor. */

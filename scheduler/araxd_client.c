@@ -34,6 +34,9 @@
 #define CLIENT_CRASHES_FREE 4
 #define CLIENT_CRASH_DELAY_MS 5000
 #define GIB (1ull << 30)
+/* How long to leave the listening socket alone when nothing can be accepted, and how often. */
+#define ACCEPT_PAUSE_MS 50
+#define ACCEPT_TRIES 100
 
 static bool client_may_control(const struct client *client)
 {
@@ -492,6 +495,28 @@ static int client_new(struct araxd *daemon, int fd, pid_t pid, uid_t uid)
 	return 0;
 }
 
+/* What cannot be accepted stays in the queue and would wake the loop for ever: look again later,
+ * and when that goes on, make room for another araxd. Running applications do not need this one. */
+static void client_accept_failed(struct araxd *daemon, int error)
+{
+	if (daemon->refused++ == 0)
+		araxd_warn("accept: %s", strerror(error));
+	if (daemon->refused > ACCEPT_TRIES || loop_change(&daemon->loop, &daemon->listening, 0)) {
+		araxd_error("leaving: no client can be accepted: %s", strerror(error));
+		daemon->loop.quit = true;
+		return;
+	}
+	timer_set(&daemon->loop, &daemon->accept_timer, ACCEPT_PAUSE_MS);
+}
+
+void client_accept_again(struct timer *timer)
+{
+	struct araxd *daemon = CONTAINER(timer, struct araxd, accept_timer);
+
+	if (loop_change(&daemon->loop, &daemon->listening, EPOLLIN))
+		timer_set(&daemon->loop, timer, ACCEPT_PAUSE_MS);
+}
+
 void client_accept(struct araxd *daemon)
 {
 	pid_t pid;
@@ -506,14 +531,18 @@ void client_accept(struct araxd *daemon)
 		if (fd >= 0)
 			close(fd);
 		daemon->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		araxd_warn("a client was refused: no descriptor is free");
+		if (fd < 0)
+			client_accept_failed(daemon, EMFILE);
+		else
+			araxd_warn("a client was refused: no descriptor is free");
 		return;
 	}
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-			araxd_warn("accept: %s", strerror(errno));
+			client_accept_failed(daemon, errno);
 		return;
 	}
+	daemon->refused = 0;
 	if (arax_socket_peer(fd, &pid, &uid, &gid) < 0)
 		return client_refuse(fd, EPERM);
 	if (!daemon->system && uid != 0 && uid != geteuid())

@@ -38,6 +38,9 @@ void loop_fini(struct loop *loop);
 /** loop_add() - watch source->fd (set with ready by the caller). Return: 0 or -errno. */
 int loop_add(struct loop *loop, struct source *source, uint32_t events);
 
+/** loop_change() - other events than before; 0: none but the end. */
+int loop_change(struct loop *loop, struct source *source, uint32_t events);
+
 /** loop_remove() - stop watching and close the descriptor; nothing happens when it is -1. */
 void loop_remove(struct loop *loop, struct source *source);
 
