@@ -371,8 +371,6 @@ HOOK(SOCKET, int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int f), (f
 HOOK(SOCKET, int, getsockopt, (int fd, int l, int o, void *v, socklen_t *n), (fd, l, o, v, n),
      ENOBUFS, -1)
 HOOK(OTHER, int, epoll_create1, (int flags), (flags), EMFILE, -1)
-HOOK(OTHER, int, epoll_ctl, (int e, int op, int fd, struct epoll_event *v), (e, op, fd, v), ENOMEM,
-     -1)
 HOOK(OTHER, int, epoll_wait, (int e, struct epoll_event *v, int n, int t), (e, v, n, t), EINTR, -1)
 HOOK(OTHER, int, signalfd, (int fd, const sigset_t *mask, int flags), (fd, mask, flags), EMFILE, -1)
 HOOK(FILES, int, pipe2, (int ends[2], int flags), (ends, flags), EMFILE, -1)
@@ -389,6 +387,20 @@ HOOK(FILES, int, dup2, (int from, int to), (from, to), EMFILE, -1)
 HOOK(FILES, int, dup3, (int from, int to, int flags), (from, to, flags), EMFILE, -1)
 HOOK(OTHER, ssize_t, getrandom, (void *data, size_t n, unsigned flags), (data, n, flags), EAGAIN,
      -1)
+
+/* To take something out or to change it needs no memory: that does not fail. */
+PUBLIC int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	static __typeof__(&epoll_ctl) next;
+
+	if (operation == EPOLL_CTL_ADD && fails(OTHER, CALLER)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (!next)
+		next = (__typeof__(&epoll_ctl))dlsym(RTLD_NEXT, "epoll_ctl");
+	return next(epoll, operation, fd, event);
+}
 
 PUBLIC int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		       const posix_spawnattr_t *attributes, char *const argv[], char *const env[])

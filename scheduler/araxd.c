@@ -411,6 +411,8 @@ int main(int argc, char **argv)
 			error = loop_run(&daemon.loop);
 		if (error)
 			araxd_error("%s", strerror(-error));
+		else if (daemon.broken)
+			error = -EIO;
 	}
 	araxd_stop(&daemon);
 	return error ? EXIT_REPORTED : 0;

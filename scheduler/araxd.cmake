@@ -6,7 +6,7 @@ pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
-add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_loop.c
+add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_domain.c araxd_loop.c
 	araxd_sandbox.c
 	araxd_socket.c araxd_work.c config.c pool.c status.c zygote.c)
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"

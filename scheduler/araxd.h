@@ -6,6 +6,7 @@
 #ifndef ARAX_SCHEDULER_ARAXD_H
 #define ARAX_SCHEDULER_ARAXD_H
 
+#include "scheduler/araxd_domain.h"
 #include "scheduler/araxd_loop.h"
 #include "scheduler/config.h"
 #include "transport/control.h"
@@ -24,10 +25,12 @@ struct araxd;
 /* One connection. */
 struct client {
 	struct araxd *daemon;
-	struct source socket, process; /* the connection and, where it can be had, its pidfd */
-	pid_t pid;
-	uid_t uid;
-	bool attaching; /* an ATTACH waits */
+	struct source socket, process; /* the connection, and who is there (pidfd) */
+	pid_t pid;		       /* for people to read; a number decides nothing */
+	struct domain_id id;
+	unsigned requests;   /* of it that wait */
+	uint64_t arena_size; /* of its tenants, once it had one */
+	bool attaching;	     /* an ATTACH waits */
 	struct tenant *tenant;
 	/* Of its tenants: how many have died, how many soon one after the other, how the last. */
 	unsigned deaths, crashes;
@@ -52,6 +55,7 @@ struct araxd {
 	struct config config;
 	bool system;   /* for all users, not only for our own */
 	bool stopping; /* leaves when the last tenant has ended */
+	bool broken;   /* leaves because it cannot serve */
 	uint64_t started_ns;
 	char *socket_path, *libexec, *work;
 	int work_lock;	/* the directory, locked as long as it is used */

@@ -15,6 +15,7 @@
 #include "transport/wake.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -26,11 +27,11 @@
 #define BUILDER_ATTEMPTS 2
 #define BUILDER_GIVE_UP 3
 #define BUILDER_BACKOFF_MAX_MS 10000
-#define BUILDER_WAITING_MAX 1024
+#define BUILDER_PARALLEL_MAX 64
 
 struct build {
 	char key[ARAX_CACHE_KEY_SIZE];
-	uid_t uid;
+	struct domain_id domain;
 	int fd;	     /* the request's bytes */
 	uint64_t id; /* 0: not with the compiler */
 	unsigned attempts;
@@ -40,8 +41,9 @@ struct build {
 
 /* The cache of one trust domain. */
 struct domain {
-	uid_t uid;
+	struct domain_id id;
 	struct arax_cache *cache; /* NULL: there is none */
+	char *scratch;		  /* its directory, when that ends with us */
 	struct domain *next;
 };
 
@@ -59,14 +61,20 @@ struct builder {
 	struct timer retry;
 };
 
-static char *builder_cache_path(const struct araxd *daemon, uid_t uid)
+/* Numbers of namespaces are used again after a start of the machine, and containers are
+ * short-lived: what they build is kept in our scratch space, and goes with us. */
+static char *builder_cache_path(const struct araxd *daemon, const struct domain_id *id)
 {
+	uid_t uid = id->uid;
 	const char *set = daemon->config.cache_directory;
 	const char *home = getenv("HOME"), *cache_home = getenv("XDG_CACHE_HOME");
 	char *path = NULL;
 	int length;
 
-	if (daemon->system)
+	if (id->container)
+		length = asprintf(&path, "%s/cache-%u-%llu", daemon->work, uid,
+				  (unsigned long long)id->container);
+	else if (daemon->system)
 		length = asprintf(&path, "%s/%u", *set ? set : "/var/cache/arax", uid);
 	else if (*set)
 		length = asprintf(&path, "%s", set);
@@ -79,16 +87,16 @@ static char *builder_cache_path(const struct araxd *daemon, uid_t uid)
 	return length < 0 ? NULL : path;
 }
 
-static struct arax_cache *builder_cache(struct builder *builder, uid_t uid)
+static struct arax_cache *builder_cache(struct builder *builder, const struct domain_id *id)
 {
 	struct domain *domain = builder->domains;
 
-	while (domain && domain->uid != uid)
+	while (domain && !domain_same(&domain->id, id))
 		domain = domain->next;
 	if (domain)
 		return domain->cache;
 	domain = calloc(1, sizeof(*domain));
-	char *path = builder_cache_path(builder->daemon, uid);
+	char *path = builder_cache_path(builder->daemon, id);
 	if (!domain || !path) {
 		free(domain);
 		free(path);
@@ -97,8 +105,11 @@ static struct arax_cache *builder_cache(struct builder *builder, uid_t uid)
 	int error = arax_cache_open(path, builder->daemon->config.cache_size, &domain->cache);
 	if (error)
 		araxd_warn("no cache in %s: %s", path, strerror(-error));
-	free(path);
-	domain->uid = uid;
+	domain->id = *id;
+	if (id->container)
+		domain->scratch = path;
+	else
+		free(path);
 	domain->next = builder->domains;
 	builder->domains = domain;
 	return domain->cache;
@@ -157,17 +168,46 @@ static int build_send(struct builder *builder, struct build *build)
 	return error;
 }
 
-/* Sends what waits, the oldest first, as far as the compiler has room. */
+static unsigned builder_compiling_of(const struct builder *builder, const struct domain_id *id)
+{
+	unsigned count = 0;
+
+	for (const struct build *b = builder->builds; b; b = b->next)
+		count += b->id && domain_same(&b->domain, id);
+	return count;
+}
+
+/* What goes next: the oldest of whoever has the least with the compiler now. Who has nothing there
+ * gets a place beyond the usual ones, so that nobody waits for the long builds of others. */
+static struct build *builder_next(struct builder *builder, unsigned compiling)
+{
+	struct build *next = NULL;
+	unsigned least = UINT_MAX;
+
+	for (struct build *b = builder->builds; b && least; b = b->next) {
+		unsigned count = b->id ? UINT_MAX : builder_compiling_of(builder, &b->domain);
+
+		if (count < least) {
+			least = count;
+			next = b;
+		}
+	}
+	if (compiling < builder->parallel)
+		return next;
+	return !least && compiling < BUILDER_PARALLEL_MAX ? next : NULL;
+}
+
+/* Sends what waits, as far as the compiler has room. */
 static void builder_push(struct builder *builder)
 {
 	unsigned compiling = builder_compiling(builder);
+	struct build *build;
 
 	if (!builder->ready || builder->child.control.fd < 0)
 		return;
-	for (struct build *b = builder->builds; b && compiling < builder->parallel; b = b->next) {
-		if (b->id)
-			continue;
-		int error = build_send(builder, b);
+	while ((build = builder_next(builder, compiling))) {
+		int error = build_send(builder, build);
+
 		if (error == -EAGAIN)
 			return;
 		if (error) {
@@ -266,7 +306,7 @@ static void builder_result(struct builder *builder, struct build *build, int err
 	if (error || !builder_success(fd)) {
 		builder->failed++;
 	} else {
-		struct arax_cache *cache = builder_cache(builder, build->uid);
+		struct arax_cache *cache = builder_cache(builder, &build->domain);
 		int kept = cache ? arax_cache_put(cache, build->key, fd) : 0;
 
 		if (kept < 0)
@@ -318,7 +358,7 @@ void builder_warm(struct builder *builder)
 	if (asprintf(&path, "%s/arax-compile", daemon->libexec) < 0)
 		return builder_broken(builder, "does not start: no memory");
 	snprintf(limit, sizeof(limit), "%u", daemon->config.compile_time_limit);
-	snprintf(parallel, sizeof(parallel), "%u", builder->parallel);
+	snprintf(parallel, sizeof(parallel), "%u", BUILDER_PARALLEL_MAX);
 	char option_limit[] = "--time-limit", option_parallel[] = "--parallel",
 	     option_off[] = "--sandbox=off";
 	char *argv[] = {path, option_limit, limit, option_parallel, parallel, NULL, NULL};
@@ -356,14 +396,16 @@ int builder_new(struct araxd *daemon, struct builder **builder)
 	if (!(*builder)->parallel)
 		(*builder)->parallel =
 		    sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
-	if ((*builder)->parallel > 64)
-		(*builder)->parallel = 64;
+	if ((*builder)->parallel > BUILDER_PARALLEL_MAX)
+		(*builder)->parallel = BUILDER_PARALLEL_MAX;
 	builder_sweep(*builder);
 	return 0;
 }
 
 void builder_free(struct builder *builder)
 {
+	int error;
+
 	if (!builder)
 		return;
 	if (builder->child.pid)
@@ -376,6 +418,10 @@ void builder_free(struct builder *builder)
 
 		builder->domains = domain->next;
 		arax_cache_close(domain->cache);
+		error = domain->scratch ? arax_tree_remove(domain->scratch) : 0;
+		if (error)
+			araxd_warn("%s: %s", domain->scratch, strerror(-error));
+		free(domain->scratch);
 		free(domain);
 	}
 	timer_clear(&builder->daemon->loop, &builder->retry);
@@ -410,22 +456,25 @@ static void builder_answer(struct request *request, int error, int fd)
 }
 
 /* The build of this key that is under way, or a new one at the end of the list. */
-static struct build *builder_find(struct builder *builder, const char *key, uid_t uid)
+static struct build *builder_find(struct builder *builder, const char *key,
+				  const struct domain_id *id)
 {
 	struct build **at = &builder->builds;
 	unsigned count = 0;
 
 	for (; *at; at = &(*at)->next) {
-		if ((*at)->uid == uid && strcmp((*at)->key, key) == 0)
+		bool own = domain_same(&(*at)->domain, id);
+
+		if (own && strcmp((*at)->key, key) == 0)
 			return *at;
-		count++;
+		count += own;
 	}
-	if (count >= BUILDER_WAITING_MAX)
+	if (count >= builder->daemon->config.builds_per_domain)
 		return NULL;
 	*at = calloc(1, sizeof(**at));
 	if (*at) {
 		strcpy((*at)->key, key);
-		(*at)->uid = uid;
+		(*at)->domain = *id;
 		(*at)->fd = -1;
 	}
 	return *at;
@@ -434,12 +483,12 @@ static struct build *builder_find(struct builder *builder, const char *key, uid_
 void builder_submit(struct builder *builder, struct request *request, const char *compiler)
 {
 	char key[ARAX_CACHE_KEY_SIZE];
-	uid_t uid = request->client->uid;
+	const struct domain_id *id = &request->client->id;
 	int error = builder_key(request, compiler, key);
 
 	if (error)
 		return builder_answer(request, error, -1);
-	struct arax_cache *cache = builder_cache(builder, uid);
+	struct arax_cache *cache = builder_cache(builder, id);
 	int fd = cache ? arax_cache_get(cache, key) : -ENOENT;
 	if (fd >= 0) {
 		builder->hits++;
@@ -449,14 +498,16 @@ void builder_submit(struct builder *builder, struct request *request, const char
 	}
 	if (builder->failures >= BUILDER_GIVE_UP)
 		return builder_answer(request, ENODEV, -1);
-	struct build *build = builder_find(builder, key, uid);
+	struct build *build = builder_find(builder, key, id);
 	if (!build)
 		return builder_answer(request, EAGAIN, -1);
 	if (build->fd < 0) {
 		builder->misses++;
 		build->fd = request->fd;
-		request->fd = -1;
+	} else {
+		close(request->fd);
 	}
+	request->fd = -1;
 	request->next = build->requests;
 	build->requests = request;
 	builder_warm(builder);

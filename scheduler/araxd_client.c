@@ -20,12 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 #define CLIENT_WAIT_NS (20ull * 1000000000)
 #define CLIENT_CONNECTIONS_PER_TENANT 8
@@ -33,14 +28,16 @@
 #define CLIENT_CRASH_NS (10ull * 1000000000)
 #define CLIENT_CRASHES_FREE 4
 #define CLIENT_CRASH_DELAY_MS 5000
+#define CLIENT_REQUESTS 64 /* of one connection that wait */
 #define GIB (1ull << 30)
+#define ARENA_LEAST (16ull << 20)
 /* How long to leave the listening socket alone when nothing can be accepted, and how often. */
 #define ACCEPT_PAUSE_MS 50
 #define ACCEPT_TRIES 100
 
 static bool client_may_control(const struct client *client)
 {
-	return client->uid == 0 || client->uid == geteuid();
+	return client->id.uid == 0 || client->id.uid == geteuid();
 }
 
 /* The loop sees the end of the connection and frees the client; callers may still hold it. */
@@ -89,6 +86,7 @@ void client_reply_plain(struct client *client, const struct arax_control_head *h
 
 void request_free(struct request *request)
 {
+	request->client->requests--;
 	if (request->fd >= 0)
 		close(request->fd);
 	free(request);
@@ -156,6 +154,27 @@ void client_tenant_ended(struct client *client, const char *how, uint64_t lived_
 	client->not_before_ns = arax_now_ns() + delay_ms * 1000000;
 }
 
+/* The size of its arena, 0 when its domain has no memory left. What is limited is the file: nobody
+ * can have more than is in it, whatever the client's own books say. */
+static uint64_t client_arena(const struct client *client, const struct arax_device_info *info)
+{
+	const struct config *config = &client->daemon->config;
+	uint64_t size = (2 * info->global_mem_size + ARAX_HEAP_OFFSET + GIB - 1) / GIB * GIB;
+	uint64_t limit = config->memory_per_tenant;
+
+	if (config->memory_per_domain) {
+		uint64_t used = pool_memory_of(client->daemon->pool, &client->id);
+		uint64_t left =
+		    config->memory_per_domain > used ? config->memory_per_domain - used : 0;
+
+		limit = limit ? limit : config->memory_per_domain / 4;
+		limit = limit < left ? limit : left;
+		if (limit < ARENA_LEAST)
+			return 0;
+	}
+	return limit && limit + ARAX_HEAP_OFFSET < size ? limit + ARAX_HEAP_OFFSET : size;
+}
+
 /* Return: 0, -EAGAIN to wait, another -errno for the client. */
 static int client_attach(struct request *request)
 {
@@ -180,7 +199,10 @@ static int client_attach(struct request *request)
 			  (client->not_before_ns - now) / 1000000 + 1);
 		return -EAGAIN;
 	}
-	start.arena_size = (2 * info->global_mem_size + ARAX_HEAP_OFFSET + GIB - 1) / GIB * GIB;
+	/* One that takes the place of another has what that had. */
+	start.arena_size = client->arena_size ? client->arena_size : client_arena(client, info);
+	if (!start.arena_size)
+		return -EDQUOT;
 	memcpy(start.devices, request->attach.devices, sizeof(start.devices));
 	memcpy(start.policy, request->attach.policy, sizeof(start.policy));
 	int error = pool_attach(daemon->pool, client, &start, request->attach.program, request->fd,
@@ -188,6 +210,7 @@ static int client_attach(struct request *request)
 	if (error)
 		return error;
 	client->attaching = false;
+	client->arena_size = start.arena_size;
 	reply.arena_size = start.arena_size;
 	reply.tenant_pid = client->tenant->pid;
 	memcpy(reply.devices, start.devices, sizeof(reply.devices));
@@ -240,8 +263,11 @@ static int client_request(struct client *client, const struct arax_control_head 
 	struct request *request = calloc(1, sizeof(*request));
 	struct request **at = &daemon->waiting;
 
+	if (client->requests >= CLIENT_REQUESTS)
+		return free(request), EBUSY;
 	if (!request)
 		return ENOMEM;
+	client->requests++;
 	request->client = client;
 	request->head = *head;
 	request->fd = fd ? *fd : -1;
@@ -271,6 +297,17 @@ static bool client_text_good(const char *text, size_t size)
 	return memchr(text, '\0', size) != NULL;
 }
 
+/* How many tenants its user, or its domain alone, has or waits for. */
+static unsigned client_tenants(const struct client *client, bool domain)
+{
+	unsigned count = pool_count_of(client->daemon->pool, &client->id, domain);
+
+	for (const struct client *c = client->daemon->clients; c; c = c->next)
+		count += c->attaching &&
+			 (domain ? domain_same(&c->id, &client->id) : c->id.uid == client->id.uid);
+	return count;
+}
+
 /* Checks what a client may have, and narrows what it asked for. */
 static int client_on_attach(struct client *client, struct arax_control_attach *attach, int *arena)
 {
@@ -291,7 +328,8 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 		return EINVAL;
 	if (client->tenant) /* what its client has given up; it is replaced, so it counts once */
 		pool_end(client->tenant);
-	else if (pool_count_user(client->daemon->pool, client->uid) >= config->max_clients_per_user)
+	else if (client_tenants(client, false) >= config->max_clients_per_user ||
+		 client_tenants(client, true) >= config->tenants_per_domain)
 		return EDQUOT;
 	else if (pool_count(client->daemon->pool).attached >= config->max_tenants)
 		return EAGAIN;
@@ -323,7 +361,7 @@ static int client_on_stop(struct client *client, const struct arax_control_head 
 {
 	if (!client_may_control(client))
 		return EPERM;
-	araxd_info("asked to stop by process %d of user %u", client->pid, client->uid);
+	araxd_info("asked to stop by process %d of user %u", client->pid, client->id.uid);
 	client->daemon->stopping = true;
 	client_reply_plain(client, head, 0, -1);
 	araxd_idle(client->daemon);
@@ -361,7 +399,7 @@ static int client_dispatch(struct client *client, union client_message *message,
 		return *fd < 0 ? EBADF : client_request(client, &message->head, NULL, fd);
 	case ARAX_CONTROL_STATUS:
 		return client_reply_json(client, &message->head,
-					 status_json(client->daemon, client->uid));
+					 status_json(client->daemon, client->id.uid));
 	case ARAX_CONTROL_DEVICES:
 		return client_reply_json(client, &message->head,
 					 status_devices_json(client->daemon));
@@ -380,7 +418,7 @@ static void client_message(struct client *client, union client_message *message,
 
 	if (size < sizeof(head) || message->head.magic != ARAX_CONTROL_MAGIC) {
 		araxd_warn("client %d of user %u sent no control message", client->pid,
-			   client->uid);
+			   client->id.uid);
 		return client_drop(client);
 	}
 	head = message->head;
@@ -388,7 +426,7 @@ static void client_message(struct client *client, union client_message *message,
 		error = EPROTO;
 	} else if (size != client_size_of(head.type)) {
 		araxd_warn("client %d of user %u: a message of type %u with %zu bytes", client->pid,
-			   client->uid, head.type, size);
+			   client->id.uid, head.type, size);
 		return client_drop(client);
 	} else {
 		error = client_dispatch(client, message, fd);
@@ -421,13 +459,18 @@ static void client_process_ready(struct source *source, uint32_t events)
 	client_free(CONTAINER(source, struct client, process));
 }
 
-static unsigned client_connections(const struct araxd *daemon, uid_t uid)
+/* May there be one more connection of this user? */
+static int client_admit(const struct araxd *daemon, const struct domain_id *id)
 {
 	unsigned count = 0;
 
+	if (!daemon->system && id->uid != 0 && id->uid != geteuid())
+		return -EPERM;
 	for (const struct client *c = daemon->clients; c; c = c->next)
-		count += c->uid == uid;
-	return count;
+		count += c->id.uid == id->uid;
+	return count < daemon->config.max_clients_per_user * CLIENT_CONNECTIONS_PER_TENANT
+		   ? 0
+		   : -EDQUOT;
 }
 
 /* Tells a client that will not be served why, and forgets it. */
@@ -444,47 +487,44 @@ static void client_refuse(int fd, int error)
 	close(fd);
 }
 
-/* A descriptor of the process at the other end, or -1; its death ends the client even when the
- * connection lives on in a child of it. */
-static int client_pidfd(int socket, pid_t pid)
-{
-	int fd = -1;
-	socklen_t size = sizeof(fd);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0)
-		return fd;
-	/* An older kernel: between connect and here it may have ended and left its number. */
-	fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	if (fd >= 0 && arax_socket_hung_up(socket)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 static void client_respawn(struct timer *timer)
 {
 	araxd_progress(CONTAINER(timer, struct client, respawn)->daemon);
 }
 
-static int client_new(struct araxd *daemon, int fd, pid_t pid, uid_t uid)
+/* The process's death ends the client even when the connection lives on in a child of it. */
+static int client_new(struct araxd *daemon, int fd)
 {
+	struct domain_id id;
+	int process;
+	pid_t pid;
+	int error = domain_peer(fd, &id, &pid, &process);
+
+	if (error)
+		return error;
+	error = client_admit(daemon, &id);
+	if (error) {
+		close(process);
+		return error;
+	}
+
 	struct client *client = calloc(1, sizeof(*client));
 
-	if (!client)
+	if (!client) {
+		close(process);
 		return -ENOMEM;
+	}
 	client->daemon = daemon;
 	client->pid = pid;
-	client->uid = uid;
+	client->id = id;
 	client->socket = (struct source){.fd = fd, .ready = client_ready};
 	client->respawn.fire = client_respawn;
-	client->process =
-	    (struct source){.fd = client_pidfd(fd, pid), .ready = client_process_ready};
+	client->process = (struct source){.fd = process, .ready = client_process_ready};
 	client->next = daemon->clients;
 	daemon->clients = client;
 	daemon->nclients++;
-	int error = loop_add(&daemon->loop, &client->socket, EPOLLIN);
-	if (!error && client->process.fd >= 0)
+	error = loop_add(&daemon->loop, &client->socket, EPOLLIN);
+	if (!error)
 		error = loop_add(&daemon->loop, &client->process, EPOLLIN);
 	if (error) {
 		client->socket.fd = -1; /* the caller's */
@@ -503,7 +543,7 @@ static void client_accept_failed(struct araxd *daemon, int error)
 		araxd_warn("accept: %s", strerror(error));
 	if (daemon->refused > ACCEPT_TRIES || loop_change(&daemon->loop, &daemon->listening, 0)) {
 		araxd_error("leaving: no client can be accepted: %s", strerror(error));
-		daemon->loop.quit = true;
+		daemon->broken = daemon->loop.quit = true;
 		return;
 	}
 	timer_set(&daemon->loop, &daemon->accept_timer, ACCEPT_PAUSE_MS);
@@ -519,9 +559,6 @@ void client_accept_again(struct timer *timer)
 
 void client_accept(struct araxd *daemon)
 {
-	pid_t pid;
-	uid_t uid;
-	gid_t gid;
 	int fd = accept4(daemon->listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && daemon->spare >= 0) {
@@ -543,14 +580,7 @@ void client_accept(struct araxd *daemon)
 		return;
 	}
 	daemon->refused = 0;
-	if (arax_socket_peer(fd, &pid, &uid, &gid) < 0)
-		return client_refuse(fd, EPERM);
-	if (!daemon->system && uid != 0 && uid != geteuid())
-		return client_refuse(fd, EPERM);
-	if (client_connections(daemon, uid) >=
-	    daemon->config.max_clients_per_user * CLIENT_CONNECTIONS_PER_TENANT)
-		return client_refuse(fd, EDQUOT);
-	int error = client_new(daemon, fd, pid, uid);
+	int error = client_new(daemon, fd);
 	if (error)
 		client_refuse(fd, -error);
 }

@@ -30,6 +30,9 @@ void config_defaults(struct config *config)
 	    .pool = 2,
 	    .max_clients_per_user = 64,
 	    .max_tenants = 256,
+	    .tenants_per_domain = 64,
+	    .builds_per_domain = 256,
+	    .fair_cpu = true,
 	    .type = TYPE_GPU,
 	    .max_work_group_size = 1024,
 	    .local_memory = 32u << 10,
@@ -192,6 +195,12 @@ static bool config_set_sandbox(struct config *config, const char *value)
 	return config->sandbox || strcmp(value, "off") == 0;
 }
 
+static bool config_set_cpu(struct config *config, const char *value)
+{
+	config->fair_cpu = strcmp(value, "fair") == 0;
+	return config->fair_cpu || strcmp(value, "none") == 0;
+}
+
 static bool config_set_require(struct config *config, const char *value)
 {
 	return sandbox_parse(value, &config->sandbox_require);
@@ -212,6 +221,14 @@ static const struct config_key {
     {"daemon", "max_clients_per_user", "1 to 100000", CONFIG_UNSIGNED, FIELD(max_clients_per_user),
      1, 100000, NULL},
     {"daemon", "max_tenants", "1 to 100000", CONFIG_UNSIGNED, FIELD(max_tenants), 1, 100000, NULL},
+    {"limits", "tenants", "1 to 100000", CONFIG_UNSIGNED, FIELD(tenants_per_domain), 1, 100000,
+     NULL},
+    {"limits", "builds", "1 to 100000", CONFIG_UNSIGNED, FIELD(builds_per_domain), 1, 100000, NULL},
+    {"limits", "cpu", "fair or none", CONFIG_CALL, 0, 0, 0, config_set_cpu},
+    {"limits", "memory", "a size of at least 64M", CONFIG_SIZE, FIELD(memory_per_domain), 64 << 20,
+     1ull << 44, NULL},
+    {"limits", "memory_per_tenant", "a size of at least 16M", CONFIG_SIZE, FIELD(memory_per_tenant),
+     16 << 20, 1ull << 42, NULL},
     {"device", "type", "gpu, accelerator, cpu or default", CONFIG_CALL, 0, 0, 0, config_set_type},
     {"device", "name", "a text of at most 127 bytes", CONFIG_CALL, 0, 0, 0, config_set_name},
     {"device", "max_work_group_size", "1 to 65536", CONFIG_COUNT64, FIELD(max_work_group_size), 1,

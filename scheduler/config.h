@@ -17,6 +17,10 @@ struct config {
 	unsigned idle_exit; /* seconds; 0 never */
 	bool has_idle_exit; /* it was set, not just the default */
 	unsigned max_clients_per_user, max_tenants;
+	/* [limits], of a user in one container */
+	unsigned tenants_per_domain, builds_per_domain;
+	bool fair_cpu;
+	uint64_t memory_per_tenant, memory_per_domain; /* bytes; 0: none */
 	/* [device] */
 	uint32_t type; /* cl_device_type */
 	char name[128];

@@ -10,6 +10,7 @@
 #include "kernels/tree.h"
 #include "scheduler/status.h"
 #include "scheduler/zygote.h"
+#include "transport/protocol.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
@@ -73,13 +74,24 @@ struct pool_count pool_count(const struct pool *pool)
 	return count;
 }
 
-unsigned pool_count_user(const struct pool *pool, uid_t uid)
+unsigned pool_count_of(const struct pool *pool, const struct domain_id *id, bool domain)
 {
 	unsigned count = 0;
 
 	for (const struct tenant *t = pool->tenants; t; t = t->next)
-		count += t->state == TENANT_ATTACHED && t->uid == uid;
+		count += t->state == TENANT_ATTACHED &&
+			 (domain ? domain_same(&t->id, id) : t->id.uid == id->uid);
 	return count;
+}
+
+uint64_t pool_memory_of(const struct pool *pool, const struct domain_id *id)
+{
+	uint64_t bytes = 0;
+
+	for (const struct tenant *t = pool->tenants; t; t = t->next)
+		if (t->state == TENANT_ATTACHED && domain_same(&t->id, id))
+			bytes += t->arena_size - ARAX_HEAP_OFFSET;
+	return bytes;
 }
 
 const struct tenant *pool_tenants(const struct pool *pool)
@@ -154,6 +166,8 @@ static void pool_failed(struct pool *pool, const char *why)
 		araxd_unavailable(pool->daemon, ENODEV);
 }
 
+static void pool_share(struct pool *pool);
+
 static void tenant_ended(struct child *child, const siginfo_t *how)
 {
 	struct tenant *tenant = CONTAINER(child, struct tenant, child);
@@ -174,10 +188,12 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 	}
 	tenant_clean(tenant);
 	tenant_free(tenant);
-	if (failed)
+	if (failed) {
 		pool_failed(pool, text);
-	else
+	} else {
+		pool_share(pool);
 		araxd_progress(pool->daemon); /* its client may wait for another one */
+	}
 	pool_fill(pool);
 	araxd_idle(pool->daemon);
 }
@@ -517,16 +533,10 @@ void pool_free(struct pool *pool)
 	free(pool);
 }
 
-/* Where and how urgently the client runs is where and how its kernels run. */
-static void tenant_adopt_scheduling(const struct tenant *tenant, pid_t client)
+/* For every thread of a tenant; a process that we have not waited for keeps its number. */
+static void tenant_threads(const struct tenant *tenant, const cpu_set_t *cpus, const int *nice)
 {
-	cpu_set_t cpus;
 	char path[64];
-	bool has_cpus = sched_getaffinity(client, sizeof(cpus), &cpus) == 0;
-
-	errno = 0;
-	int nice = getpriority(PRIO_PROCESS, (id_t)client);
-	bool has_nice = errno == 0 && nice > getpriority(PRIO_PROCESS, 0);
 
 	snprintf(path, sizeof(path), "/proc/%d/task", tenant->pid);
 	DIR *threads = opendir(path);
@@ -537,12 +547,77 @@ static void tenant_adopt_scheduling(const struct tenant *tenant, pid_t client)
 
 		if (thread <= 0)
 			continue;
-		if (has_cpus && sched_setaffinity(thread, sizeof(cpus), &cpus) < 0)
+		if (cpus && sched_setaffinity(thread, sizeof(*cpus), cpus) < 0)
 			araxd_warn("affinity of tenant %d: %s", tenant->pid, strerror(errno));
-		if (has_nice && setpriority(PRIO_PROCESS, (id_t)thread, nice) < 0)
+		if (nice && setpriority(PRIO_PROCESS, (id_t)thread, *nice) < 0)
 			araxd_warn("niceness of tenant %d: %s", tenant->pid, strerror(errno));
 	}
 	closedir(threads);
+}
+
+/* Where and how urgently the client runs is where and how its kernels run. */
+static void tenant_adopt_scheduling(struct tenant *tenant, const struct client *client)
+{
+	cpu_set_t cpus;
+	bool has_cpus = sched_getaffinity(client->pid, sizeof(cpus), &cpus) == 0;
+
+	errno = 0;
+	int nice = getpriority(PRIO_PROCESS, (id_t)client->pid);
+	bool has_nice = errno == 0 && nice > getpriority(PRIO_PROCESS, 0);
+
+	/* A number without a process could be somebody else's. */
+	if (client->pid <= 0 || !domain_alive(client->process.fd))
+		return;
+	tenant->nice = has_nice ? nice : getpriority(PRIO_PROCESS, 0);
+	tenant_threads(tenant, has_cpus ? &cpus : NULL, has_nice ? &nice : NULL);
+}
+
+/* By how much nicer each of so many must be to have together the share of one: a step of niceness
+ * is a factor of 1.25. */
+static int share_nicer(unsigned count)
+{
+	int steps = 0;
+
+	for (double share = 1.25; share <= count * 1.06; share *= 1.25)
+		steps++;
+	return steps;
+}
+
+/* Where the kernel schedules by sessions, their niceness is what counts, not the threads'. */
+static void tenant_session_nice(const struct tenant *tenant, int nice)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/autogroup", tenant->pid);
+	file = fopen(path, "we");
+	if (!file)
+		return;
+	if (fprintf(file, "%d", nice) < 0 || fflush(file))
+		araxd_info("session of tenant %d: %s", tenant->pid, strerror(errno));
+	fclose(file);
+}
+
+/* Domains share the processors equally, however many tenants each of them has. Where cgroups are
+ * not ours to make niceness does it; to take it back needs a privilege, so only root's araxd. */
+static void pool_share(struct pool *pool)
+{
+	if (!pool->daemon->config.fair_cpu || geteuid() != 0)
+		return;
+	unsigned all = pool_count(pool).attached;
+	for (struct tenant *t = pool->tenants; t; t = t->next) {
+		if (t->state != TENANT_ATTACHED)
+			continue;
+		unsigned own = pool_count_of(pool, &t->id, true);
+		int nicer = own == all ? 0 : share_nicer(own);
+
+		if (nicer == t->nicer)
+			continue;
+		t->nicer = nicer;
+		int nice = t->nice + nicer < 19 ? t->nice + nicer : 19;
+		tenant_threads(t, NULL, &nice);
+		tenant_session_nice(t, nice);
+	}
 }
 
 /* What goes to the tenant and to the client; all closed by the caller. */
@@ -614,7 +689,7 @@ static struct tenant *pool_send_start(struct pool *pool, const struct client *cl
 	for (struct tenant *t = pool->tenants; t; t = t->next) {
 		if (t->state != TENANT_READY || t->child.control.fd < 0)
 			continue;
-		tenant_adopt_scheduling(t, client->pid);
+		tenant_adopt_scheduling(t, client);
 		if (arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 3) == 0)
 			return t;
 		child_kill(&t->child);
@@ -638,7 +713,8 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	tenant->state = TENANT_ATTACHED;
 	tenant->client = client;
 	tenant->client_pid = client->pid;
-	tenant->uid = client->uid;
+	tenant->id = client->id;
+	tenant->arena_size = start->arena_size;
 	tenant->attached_ns = arax_now_ns();
 	snprintf(tenant->devices, sizeof(tenant->devices), "%s", start->devices);
 	snprintf(tenant->policy, sizeof(tenant->policy), "%s", start->policy);
@@ -654,6 +730,7 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	grant.shm = NULL;
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
+	pool_share(pool);
 	return 0;
 }
 

@@ -25,9 +25,11 @@ struct tenant {
 	uint64_t spawn;	       /* what the zygote was asked for and has not answered; 0 */
 	const struct arax_stats *stats;
 	const struct arax_shm *shm; /* what the client counts itself; the first page only */
+	int nice, nicer;	    /* its client's, and what it has beyond that for a fair share */
 	uint64_t attached_ns;
 	pid_t pid, client_pid; /* stay known after the process has ended */
-	uid_t uid;
+	struct domain_id id;
+	uint64_t arena_size;
 	char devices[128], policy[32], program[64];
 	char refused[128];		      /* why it was ended by us; "" */
 	uint64_t running[ARAX_STATS_DEVICES]; /* what the watchdog saw last, and since when */
@@ -72,7 +74,12 @@ void pool_end(struct tenant *tenant);
 void pool_release(struct tenant *tenant);
 
 struct pool_count pool_count(const struct pool *pool);
-unsigned pool_count_user(const struct pool *pool, uid_t uid);
+
+/** pool_count_of() - tenants that a user has, or (domain) that user in that container. */
+unsigned pool_count_of(const struct pool *pool, const struct domain_id *id, bool domain);
+
+/** pool_memory_of() - bytes that the arenas of a domain's tenants can come to. */
+uint64_t pool_memory_of(const struct pool *pool, const struct domain_id *id);
 const struct tenant *pool_tenants(const struct pool *pool);
 
 /** pool_zygote() - its pid, 0 when it does not run. */

@@ -152,7 +152,7 @@ void history_add(struct history *history, const struct tenant *tenant)
 
 	*record = (struct finished){.pid = tenant->client_pid,
 				    .tenant_pid = tenant->pid,
-				    .uid = tenant->uid,
+				    .uid = tenant->id.uid,
 				    .ended_ns = arax_now_ns()};
 	record->duration_ns = record->ended_ns - tenant->attached_ns;
 	printable(record->program, tenant->program, sizeof(record->program));
@@ -166,7 +166,7 @@ void history_add(struct history *history, const struct tenant *tenant)
 	for (unsigned k = 0; k < stats->nkernels; k++)
 		for (unsigned i = 0; i < stats->ndevices; i++)
 			if (stats->kernel[k].launches[i])
-				history_add_kernel(history, tenant->uid, stats->kernel[k].name,
+				history_add_kernel(history, tenant->id.uid, stats->kernel[k].name,
 						   stats->devices[i].name,
 						   stats->kernel[k].launches[i],
 						   stats->kernel[k].busy_ns[i]);
@@ -238,9 +238,10 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 	json_t *clients = json_array();
 
 	for (const struct tenant *t = pool_tenants(daemon->pool); t; t = t->next) {
-		struct finished now = {.pid = t->client_pid, .tenant_pid = t->pid, .uid = t->uid};
+		struct finished now = {
+		    .pid = t->client_pid, .tenant_pid = t->pid, .uid = t->id.uid};
 
-		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->uid))
+		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->id.uid))
 			continue;
 		now.duration_ns = arax_now_ns() - t->attached_ns;
 		printable(now.program, t->program, sizeof(now.program));

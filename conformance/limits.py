@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of users, containers and applications on one system socket.
+
+limits.py --helper HELPER --bin DIR [TEST...]      every test has a daemon of its own
+
+Who exceeds a limit gets OpenCL's error, others notice nothing, and what is given back can be had
+again. Several users and containers need root and PID namespaces; without them those tests are
+skipped, with the reason. Exit status: 0 passed, 1 failed, 77 all were skipped.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+PATIENCE = 60
+OUT_OF_RESOURCES, ALLOCATION_FAILURE = -5, -4
+ANNE, BERT = 54321, 54322  # nobody's
+
+
+class Failure(Exception):
+    pass
+
+
+class Skip(Exception):
+    pass
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def poll(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        check(time.monotonic() < deadline, f"{what}: not within {PATIENCE} s")
+        time.sleep(0.005)
+    return value
+
+
+class World:
+    """A system daemon, socket-activated as by systemd, with a configuration of its own."""
+
+    def __init__(self, options, configuration):
+        self.options = options
+        self.directory = tempfile.mkdtemp(prefix="arax-limits-")
+        os.chmod(self.directory, 0o711)
+        self.socket = os.path.join(self.directory, "araxd.sock")
+        config = os.path.join(self.directory, "arax.conf")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(configuration + f"\n[cache]\ndirectory = {self.directory}/cache\n")
+        self.own = []
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listening.bind(self.socket)
+        os.chmod(self.socket, 0o666)
+        listening.listen(64)
+        self.daemon = subprocess.Popen(
+            ["/bin/sh", "-c", 'exec 3<&$1; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$2" --config "$3"', "sh",
+             str(listening.fileno()), f"{options.bin}/araxd", config],
+            env=self.environment(), stdin=subprocess.DEVNULL, pass_fds=(listening.fileno(),))
+        listening.close()
+        poll(self.status, "araxd answers")
+
+    def environment(self):
+        return {**{name: value for name, value in os.environ.items()
+                   if name not in ("ARAX_LOG", "ARAX_DEVICES", "ARAX_POLICY", "ARAX_DAEMON", "ARAX_PRELOAD")},
+                "ARAX_SOCKET": self.socket, "OCL_ICD_FILENAMES": ""}
+
+    def client(self, *arguments, user=None, container=False):
+        command = [self.options.helper, *arguments]
+        if container:
+            # Of the machine it sees the socket and its own processes.
+            command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--net", *command]
+        process = subprocess.Popen(command, env=self.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   text=True, user=user, extra_groups=[] if user else None)
+        self.own.append(process)
+        return process
+
+    def hold(self, **who):
+        """A client with a context, or the error that it got."""
+        process = self.client("hold", **who)
+        error = int(self.line(process, "context"))
+        return process, error
+
+    @staticmethod
+    def line(process, what):
+        line = process.stdout.readline().split()
+        check(line and line[0] == what, f"not '{what}' but {line}")
+        return " ".join(line[1:])
+
+    @staticmethod
+    def let_go(process):
+        process.stdin.close()
+        check(process.wait(PATIENCE) == 0, f"a client ended with {process.returncode}")
+
+    def status(self):
+        done = subprocess.run([f"{self.options.bin}/arax", "status", "--json"], env=self.environment(),
+                              capture_output=True, check=False, timeout=PATIENCE)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def attached(self, count):
+        poll(lambda: len(self.status()["clients"]) == count, f"{count} clients")
+
+    def close(self):
+        for process in (*self.own, self.daemon):
+            if process.poll() is None:
+                process.terminate()
+        for process in (*self.own, self.daemon):
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def needs_users(options):
+    if os.geteuid():
+        raise Skip("several users need root")
+    for path in (options.helper, f"{options.bin}/../lib/libarax-opencl.so"):
+        done = subprocess.run(["test", "-r", path], user=ANNE, extra_groups=[], check=False)
+        if done.returncode:
+            raise Skip(f"other users cannot read {path}")
+
+
+def needs_containers():
+    if os.geteuid():
+        raise Skip("containers need root")
+    done = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "--ipc", "--net", "true"], check=False,
+                          capture_output=True)
+    if done.returncode:
+        raise Skip(f"no namespaces: {done.stderr.decode().strip()}")
+
+
+def test_tenants_of_users(options):
+    needs_users(options)
+    with contextlib.closing(World(options, "[daemon]\nmax_clients_per_user = 2")) as world:
+        held = [world.hold(user=ANNE) for _ in range(2)]
+        check([error for _, error in held] == [0, 0], f"within the limit: {held}")
+        check(world.hold(user=ANNE)[1] == OUT_OF_RESOURCES, "beyond the limit")
+        check(world.hold(user=BERT)[1] == 0, "another user is limited, too")
+        world.let_go(held[0][0])
+        world.attached(2)
+        check(world.hold(user=ANNE)[1] == 0, "what was given back cannot be had")
+
+
+def test_many_at_once(options):
+    """Those that wait for a tenant count: all ask at the same time."""
+    with contextlib.closing(World(options, "[daemon]\npool = 0\nmax_clients_per_user = 3")) as world:
+        clients = [world.client("hold") for _ in range(12)]
+        errors = [None] * len(clients)
+
+        def ask(i):
+            errors[i] = int(world.line(clients[i], "context"))
+
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(clients))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        check(errors.count(0) == 3 and errors.count(OUT_OF_RESOURCES) == 9, f"{errors}")
+
+
+def test_containers(options):
+    needs_containers()
+    with contextlib.closing(World(options, "[limits]\ntenants = 1")) as world:
+        outside, error = world.hold()
+        check(error == 0, f"outside: {error}")
+        check(world.hold()[1] == OUT_OF_RESOURCES, "a second one outside")
+        inside, error = world.hold(container=True)
+        check(error == 0, f"in a container: {error}")
+        check(world.hold(container=True)[1] == 0, "in another container")
+        world.let_go(inside)
+        world.let_go(outside)
+
+
+def test_caches(options):
+    needs_containers()
+    with contextlib.closing(World(options, "")) as world:
+        def build(**who):
+            before = world.status()["compiler"]["cache_hits"]
+            process = world.client("build", "the same", **who)
+            check(world.line(process, "context") == "0" and world.line(process, "build") == "0", "build")
+            world.let_go(process)
+            return world.status()["compiler"]["cache_hits"] - before
+
+        check([build(), build()] == [0, 1], "outside it is built once")
+        check(build(container=True) == 0, "a container gets what was built outside")
+        check(build() == 1, "outside it is still there")
+
+
+def test_memory(options):
+    with contextlib.closing(World(options, "[limits]\nmemory = 192M\nmemory_per_tenant = 64M")) as world:
+        process = world.client("memory", "4")
+        check(world.line(process, "context") == "0", "context")
+        count, error = map(int, world.line(process, "memory").split())
+        check(14 <= count <= 16 and error == ALLOCATION_FAILURE, f"{count} buffers of 4 MiB, then {error}")
+        check(world.line(process, "again") == "0", "what was released cannot be had again")
+        world.let_go(process)
+        world.attached(0)
+        held = [world.hold() for _ in range(3)]
+        check([error for _, error in held] == [0, 0, 0], f"within the limit: {[error for _, error in held]}")
+        check(world.hold()[1] == OUT_OF_RESOURCES, "beyond the limit of all together")
+        world.let_go(held[0][0])
+        world.attached(2)
+        check(world.hold()[1] == 0, "what was given back cannot be had")
+
+
+def test_shares(options):
+    """Three applications of one user weigh together what one of another does."""
+    needs_users(options)
+    with contextlib.closing(World(options, "")) as world:
+        def nice():
+            with_user = {}
+            for each in world.status()["clients"]:
+                with open(f"/proc/{each['tenant_pid']}/stat", encoding="ascii") as file:
+                    with_user.setdefault(each["uid"], []).append(int(file.read().rsplit(")", 1)[1].split()[16]))
+            return with_user
+
+        base = os.nice(0)
+        anne = [world.hold(user=ANNE)[0] for _ in range(3)]
+        check(nice() == {ANNE: [base] * 3}, f"alone: {nice()}")
+        bert = world.hold(user=BERT)[0]
+        now = nice()
+        more = {each - base for each in now[ANNE]}
+        check(now[BERT] == [base] and more == {min(5, 19 - base)}, f"with another user: {now}")
+        world.let_go(anne[0])
+        world.attached(3)
+        poll(lambda: {each - base for each in nice()[ANNE]} == {min(3, 19 - base)}, "two are less nice than three")
+        world.let_go(bert)
+        world.attached(2)
+        poll(lambda: nice() == {ANNE: [base] * 2}, "alone again they are as before")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--helper", required=True)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("test", nargs="*")
+    options = parser.parse_args()
+    tests = {name[5:]: function for name, function in globals().items() if name.startswith("test_")}
+    failed = passed = 0
+    for name in options.test or tests:
+        try:
+            tests[name](options)
+            passed += 1
+            print(f"ok {name}", flush=True)
+        except Skip as skip:
+            print(f"skip {name}: {skip}", flush=True)
+        except Failure as failure:
+            failed += 1
+            print(f"FAILED {name}: {failure}", flush=True)
+    return 1 if failed else 0 if passed else 77
+
+
+if __name__ == "__main__":
+    sys.exit(main())
