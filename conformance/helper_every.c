@@ -274,6 +274,7 @@ static void many_arguments(struct world *w)
 		GOOD(clEnqueueNDRangeKernel(w->queue, copy, 1, NULL, &n, NULL, 0, NULL, &launched));
 	whole = whole && GOOD(clEnqueueReadBuffer(w->queue, m[9], CL_TRUE, 0, sizeof(got), &got, 0,
 						  NULL, NULL));
+	whole = GOOD(clFinish(w->queue)) && whole;
 	whole = launched && ended_well(launched) && whole;
 	if (whole && got != 77)
 		bad("many_arguments: wrong result");
@@ -337,6 +338,7 @@ static void images(struct world *w)
 						     &launched));
 	whole = whole && GOOD(clEnqueueReadBuffer(w->queue, result, CL_TRUE, 0, sizeof(out), out, 0,
 						  NULL, NULL));
+	whole = GOOD(clFinish(w->queue)) && whole;
 	whole = launched && ended_well(launched) && whole;
 	if (whole && out[0] != 1.0f)
 		bad("images: wrong result");
@@ -399,6 +401,7 @@ static void shared_memory(struct world *w)
 					      0, NULL, &filled));
 	whole = whole &&
 		GOOD(clEnqueueSVMMemcpy(w->queue, CL_TRUE, back, p, sizeof(back), 0, NULL, NULL));
+	whole = GOOD(clFinish(w->queue)) && whole;
 	whole = filled && ended_well(filled) && whole;
 	if (whole && back[N - 1] != 9)
 		bad("shared_memory: wrong data");
