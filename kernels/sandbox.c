@@ -120,6 +120,22 @@ static int user_namespace(struct sandbox *sandbox)
 	return error ? -ENOTRECOVERABLE : 0;
 }
 
+/* A want that passes, and whoever causes it, must not cost a wall: the process ends, and is started
+ * again. What the kernel does not have or does not permit it will not have later either. */
+static bool passing(int error)
+{
+	return error == ENOMEM || error == EMFILE || error == ENFILE || error == EIO ||
+	       error == EINTR;
+}
+
+static int wall_missing(struct sandbox *sandbox, enum sandbox_wall wall, int error)
+{
+	if (passing(error))
+		return -error;
+	missing(sandbox, wall, strerror(error));
+	return 0;
+}
+
 static int namespaces(struct sandbox *sandbox)
 {
 	static const struct {
@@ -128,31 +144,31 @@ static int namespaces(struct sandbox *sandbox)
 	} kinds[] = {
 	    {CLONE_NEWNET, SANDBOX_NET}, {CLONE_NEWIPC, SANDBOX_IPC}, {CLONE_NEWNS, SANDBOX_MOUNT}};
 
-	if (unshare(kinds[0].flag) < 0) {
-		int error = user_namespace(sandbox);
+	int error = 0;
 
-		if (error == -ENOTRECOVERABLE)
+	if (unshare(kinds[0].flag) < 0) {
+		error = user_namespace(sandbox);
+		if (error == -ENOTRECOVERABLE || passing(-error))
 			return error;
-		if (unshare(kinds[0].flag) < 0)
-			missing(sandbox, kinds[0].wall, strerror(errno));
+		error =
+		    unshare(kinds[0].flag) < 0 ? wall_missing(sandbox, kinds[0].wall, errno) : 0;
 	}
-	for (size_t i = 1; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	for (size_t i = 1; i < sizeof(kinds) / sizeof(kinds[0]) && !error; i++)
 		if (unshare(kinds[i].flag) < 0)
-			missing(sandbox, kinds[i].wall, strerror(errno));
-	if (!(sandbox->holds & SANDBOX_MOUNT))
-		return 0;
-	int error = sandbox_root(sandbox->role);
-	if (error && error != -ENOTRECOVERABLE) {
-		missing(sandbox, SANDBOX_MOUNT, strerror(-error));
-		error = 0;
-	}
+			error = wall_missing(sandbox, kinds[i].wall, errno);
+	if (error || !(sandbox->holds & SANDBOX_MOUNT))
+		return error;
+	error = sandbox_root(sandbox->role);
+	if (error && error != -ENOTRECOVERABLE)
+		error = error == -ENOSPC ? error : wall_missing(sandbox, SANDBOX_MOUNT, -error);
 	return error;
 }
 
-void sandbox_unshare_pids(struct sandbox *sandbox)
+int sandbox_unshare_pids(struct sandbox *sandbox)
 {
-	if (!sandbox->off && (sandbox->holds & SANDBOX_PID) && unshare(CLONE_NEWPID) < 0)
-		missing(sandbox, SANDBOX_PID, strerror(errno));
+	if (sandbox->off || !(sandbox->holds & SANDBOX_PID) || unshare(CLONE_NEWPID) == 0)
+		return 0;
+	return wall_missing(sandbox, SANDBOX_PID, errno);
 }
 
 /* ---- identity ------------------------------------------------------------------------------- */
@@ -194,11 +210,14 @@ static int become(const struct sandbox *sandbox, uid_t uid)
 
 /* ---- Landlock ------------------------------------------------------------------------------- */
 
-static unsigned landlock_version(void)
+/* 0 when there is none; -errno when that cannot be told now. */
+static int landlock_version(void)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1u);
 
-	return version > 0 ? (unsigned)version : 0;
+	if (version < 0)
+		return passing(errno) ? -errno : 0;
+	return (int)version;
 }
 
 static uint64_t landlock_handled(unsigned version)
@@ -288,7 +307,10 @@ int sandbox_open(struct sandbox *sandbox, enum sandbox_role role, bool off)
 	sandbox->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (sandbox->proc < 0)
 		return -errno;
-	sandbox->landlock = landlock_version();
+	error = landlock_version();
+	if (error < 0)
+		return error;
+	sandbox->landlock = (unsigned)error;
 	if (!sandbox->landlock)
 		missing(sandbox, SANDBOX_LANDLOCK, "not in this kernel");
 	/* Before the user namespace, in which everybody has all capabilities. */

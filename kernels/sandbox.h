@@ -44,13 +44,14 @@ struct sandbox {
 /**
  * sandbox_open() - prepare the process that the sandboxed ones are forked from
  * @off: nothing but no_new_privs and the limits
- * Return: 0 or -errno; walls that the kernel refuses are no error.
+ * Return: 0 or -errno; walls that the kernel refuses are no error, but want of memory or descriptors
+ * is one.
  */
 int sandbox_open(struct sandbox *sandbox, enum sandbox_role role, bool off);
 
 /** sandbox_unshare_pids() - what this process forks next is alone in a pid namespace; before
- *  that fork. Does nothing where it is refused. */
-void sandbox_unshare_pids(struct sandbox *sandbox);
+ *  that fork. Does nothing where it is refused. Return: 0 or -errno. */
+int sandbox_unshare_pids(struct sandbox *sandbox);
 
 /**
  * sandbox_enter() - what holds for one process

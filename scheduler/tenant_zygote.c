@@ -62,12 +62,14 @@ static bool fork_tenant(int32_t *pid, struct sandbox *sandbox)
 	}
 	pid_t middle = fork();
 	if (middle == 0) {
-		sandbox_unshare_pids(sandbox);
-		*pid = (int32_t)fork();
-		if (*pid == 0)
-			return true;
-		if (*pid < 0)
-			*pid = -errno;
+		*pid = (int32_t)sandbox_unshare_pids(sandbox);
+		if (!*pid) {
+			*pid = (int32_t)fork();
+			if (*pid == 0)
+				return true;
+			if (*pid < 0)
+				*pid = -errno;
+		}
 		_exit(write(ends[1], pid, sizeof(*pid)) != sizeof(*pid));
 	}
 	*pid = middle < 0 ? -errno : -EIO;
