@@ -44,8 +44,8 @@ struct sandbox {
 /**
  * sandbox_open() - prepare the process that the sandboxed ones are forked from
  * @off: nothing but no_new_privs and the limits
- * Return: 0 or -errno; walls that the kernel refuses are no error, but want of memory or descriptors
- * is one.
+ * Return: 0 or -errno; walls that the kernel refuses are no error, but want of memory or
+ * descriptors is one.
  */
 int sandbox_open(struct sandbox *sandbox, enum sandbox_role role, bool off);
 
