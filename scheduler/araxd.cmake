@@ -29,7 +29,7 @@ set_tests_properties(scheduler.config PROPERTIES TIMEOUT 60)
 
 if(BUILD_TESTING)
 	arax_add_fuzzer(config SOURCES scheduler/config.c kernels/sandbox_walls.c LIBRARIES -linih)
-	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/config.c
+	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/araxd_domain.c scheduler/config.c
 		kernels/sandbox_walls.c transport/socket.c transport/wake.c LIBRARIES -linih)
 endif()
 

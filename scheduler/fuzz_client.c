@@ -48,6 +48,14 @@ static struct request *building;
 
 /* ---- what araxd_client.c needs of the daemon */
 
+int loop_change(struct loop *loop, struct source *source, uint32_t events)
+{
+	(void)loop;
+	(void)source;
+	(void)events;
+	return 0;
+}
+
 int loop_add(struct loop *loop, struct source *source, uint32_t events)
 {
 	(void)loop;
@@ -172,10 +180,18 @@ struct pool_count pool_count(const struct pool *pool)
 	return (struct pool_count){0};
 }
 
-unsigned pool_count_user(const struct pool *pool, uid_t uid)
+unsigned pool_count_of(const struct pool *pool, const struct domain_id *id, bool domain)
 {
 	(void)pool;
-	(void)uid;
+	(void)id;
+	(void)domain;
+	return 0;
+}
+
+uint64_t pool_memory_of(const struct pool *pool, const struct domain_id *id)
+{
+	(void)pool;
+	(void)id;
 	return 0;
 }
 
