@@ -6,8 +6,8 @@
 # FOLDER.fuzz-NAME, some seconds, and a long one:
 #   ctest --test-dir build -C long -L fuzz-long          (ARAX_FUZZ_SECONDS each, found inputs are kept
 #                                                         in build/fuzz/FOLDER-NAME)
-set(ARAX_FUZZ_SECONDS 1800 CACHE STRING "How long each target runs in the long fuzz tests")
-set(ARAX_FUZZ_SHORT 12)
+set(ARAX_FUZZ_SECONDS 1800 CACHE STRING "How long each target runs in the long fuzz tests, in seconds")
+set(ARAX_FUZZ_SHORT 12 CACHE STRING "How long each target runs in the short fuzz tests, in seconds")
 find_program(ARAX_CLANG NAMES clang)
 if(ARAX_CLANG AND NOT DEFINED ARAX_LIBFUZZER)
 	file(WRITE ${PROJECT_BINARY_DIR}/CMakeFiles/fuzzer.c
@@ -21,9 +21,6 @@ if(ARAX_CLANG AND NOT DEFINED ARAX_LIBFUZZER)
 		set(ARAX_LIBFUZZER TRUE CACHE INTERNAL "clang makes fuzzers")
 	endif()
 endif()
-file(GLOB ARAX_FUZZ_HEADERS ${PROJECT_SOURCE_DIR}/transport/*.h ${PROJECT_SOURCE_DIR}/transport/*.def
-	${PROJECT_SOURCE_DIR}/scheduler/*.h ${PROJECT_SOURCE_DIR}/kernels/*.h)
-
 function(arax_add_fuzzer name)
 	cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
 	get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
@@ -42,6 +39,8 @@ function(arax_add_fuzzer name)
 	if(NOT ARAX_LIBFUZZER OR ARAX_SANITIZE)
 		return()
 	endif()
+	file(GLOB headers ${PROJECT_SOURCE_DIR}/transport/*.h ${PROJECT_SOURCE_DIR}/transport/*.def
+		${PROJECT_SOURCE_DIR}/scheduler/*.h ${PROJECT_SOURCE_DIR}/kernels/*.h)
 	set(fuzzer ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/fuzz-${folder}-${name})
 	set(found ${PROJECT_BINARY_DIR}/fuzz/${folder}-${name})
 	file(MAKE_DIRECTORY ${found})
@@ -49,7 +48,7 @@ function(arax_add_fuzzer name)
 		COMMAND ${ARAX_CLANG} -std=gnu17 -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing
 			-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -D_GNU_SOURCE
 			-I${PROJECT_SOURCE_DIR} ${sources} -o ${fuzzer} ${arg_LIBRARIES}
-		DEPENDS ${sources} ${ARAX_FUZZ_HEADERS} VERBATIM
+		DEPENDS ${sources} ${headers} VERBATIM
 		COMMENT "Building fuzz-${folder}-${name} with clang")
 	add_custom_target(fuzz-${folder}-${name} ALL DEPENDS ${fuzzer})
 	foreach(long FALSE TRUE)
