@@ -264,6 +264,14 @@ static bool needs_progress(const struct submission *s)
 	return (s->work && !s->desc->blocking) || s->print;
 }
 
+/* For the tenant, which writes most of the trace. */
+static uint64_t queued_time(const struct connection *conn, cl_event event)
+{
+	if (!arax_trace_on(&conn->trace))
+		return 0;
+	return event ? event->queued : arax_now_ns();
+}
+
 /* Fills in the command; its slot is taken. */
 static int prepare(struct connection *conn, struct command *command, const struct submission *s,
 		   cl_event event)
@@ -272,6 +280,7 @@ static int prepare(struct connection *conn, struct command *command, const struc
 
 	object_use(&queue->object);
 	command->queue = queue;
+	command->type = s->desc->type;
 	if (event) {
 		object_use(&event->object);
 		command->event = event;
@@ -290,6 +299,8 @@ static int prepare(struct connection *conn, struct command *command, const struc
 	if (!keep_refs(command, s))
 		return -ENOMEM;
 	connection_slot(conn, command);
+	atomic_store_explicit(&conn->shm->slots[command->slot].queued_ns, queued_time(conn, event),
+			      memory_order_relaxed);
 	s->record->slot = command->slot;
 	s->record->queue = queue->handle;
 	if (needs_progress(s)) {
@@ -387,6 +398,23 @@ static void print_output(struct connection *conn, struct command *command)
 	fflush(stdout);
 }
 
+static void trace_host(struct connection *conn, const struct command *command, cl_int status)
+{
+	const struct arax_slot *slot = &conn->shm->slots[command->slot];
+	const struct traced traced = {
+	    .type = command->type,
+	    .queue = command->queue ? command->queue->handle : 0,
+	    .status = status,
+	    .bytes = command->work.bytes,
+	    .id = atomic_load_explicit(&slot->trace_id, memory_order_relaxed),
+	    .queued = atomic_load_explicit(&slot->queued_ns, memory_order_relaxed),
+	    .submit = atomic_load_explicit(&slot->submit_ns, memory_order_relaxed),
+	    .start = atomic_load_explicit(&slot->start_ns, memory_order_relaxed),
+	};
+
+	trace_client(conn, &traced);
+}
+
 void command_execute(struct connection *conn, struct command *command)
 {
 	struct arax_slot *slot = &conn->shm->slots[command->slot];
@@ -406,6 +434,8 @@ void command_execute(struct connection *conn, struct command *command)
 		atomic_store_explicit(&slot->status, CL_RUNNING, memory_order_relaxed);
 		status = command->work.run(&command->work);
 		atomic_store_explicit(&slot->end_ns, arax_now_ns(), memory_order_relaxed);
+		if (arax_trace_on(&conn->trace))
+			trace_host(conn, command, status);
 		if (!conn->dead) {
 			atomic_fetch_add_explicit(&conn->shm->client_bytes, command->work.bytes,
 						  memory_order_relaxed);
@@ -501,23 +531,40 @@ static cl_int event_for_ring(const struct command_desc *desc, cl_event *event)
 	return *event ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
 }
 
-static uint64_t start_time(const struct command_desc *desc)
+static bool traced(const struct command_desc *desc)
 {
-	return desc->event ? arax_now_ns() : 0;
+	return arax_trace_on(&desc->queue->context->conn->trace);
+}
+
+static uint64_t start_time(const struct command_desc *desc, bool trace)
+{
+	return desc->event || trace ? arax_now_ns() : 0;
 }
 
 static cl_int failed_at_once(const struct command_desc *desc, cl_event *event)
 {
 	cl_int error = event_for_once(desc, event);
 
-	event_at_once(*event, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, start_time(desc));
+	event_at_once(*event, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
+		      start_time(desc, false));
 	if (!error && desc->blocking)
 		error = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
 	return error;
 }
 
-static void count_at_once(struct connection *conn, size_t bytes)
+static void count_at_once(const struct command_desc *desc, size_t bytes, cl_int status,
+			  uint64_t start, bool trace)
 {
+	struct connection *conn = desc->queue->context->conn;
+
+	if (trace)
+		trace_client(conn, &(struct traced){.type = desc->type,
+						    .queue = desc->queue->handle,
+						    .status = status,
+						    .bytes = bytes,
+						    .queued = start,
+						    .submit = start,
+						    .start = start});
 	atomic_fetch_add_explicit(&conn->shm->client_commands, 1, memory_order_relaxed);
 	if (bytes)
 		atomic_fetch_add_explicit(&conn->shm->client_bytes, bytes, memory_order_relaxed);
@@ -527,7 +574,6 @@ static void count_at_once(struct connection *conn, size_t bytes)
 
 cl_int command_host(const struct command_desc *desc, const struct host_work *work)
 {
-	struct connection *conn = desc->queue->context->conn;
 	struct arax_op_host host = {.head = {.size = sizeof(host), .op = ARAX_OP_HOST}};
 	struct submission s = {.desc = desc, .record = &host.head, .work = work};
 	struct command *command = NULL;
@@ -543,10 +589,11 @@ cl_int command_host(const struct command_desc *desc, const struct host_work *wor
 	} else if (at_once) {
 		error = event_for_once(desc, &event);
 		if (!error) {
-			uint64_t start = start_time(desc);
+			bool trace = traced(desc);
+			uint64_t start = start_time(desc, trace);
 			cl_int status = work->run(work);
 
-			count_at_once(conn, work->bytes);
+			count_at_once(desc, work->bytes, status, start, trace);
 			event_at_once(event, status, start);
 			if (desc->blocking)
 				error = status;
@@ -581,11 +628,12 @@ static cl_int command_tenant(const struct submission *s, bool all, size_t bytes,
 	} else {
 		error = event_for_once(desc, &event);
 		if (!error) {
-			uint64_t start = start_time(desc);
+			bool trace = traced(desc);
+			uint64_t start = start_time(desc, trace);
 
 			if (run)
 				run(arg);
-			count_at_once(desc->queue->context->conn, bytes);
+			count_at_once(desc, bytes, CL_COMPLETE, start, trace);
 			event_at_once(event, CL_COMPLETE, start);
 		}
 	}

@@ -128,6 +128,8 @@ static void connection_destroy(struct connection *conn)
 	}
 	if (conn->base && !conn->forked)
 		munmap(conn->base, conn->size);
+	if (!conn->forked)
+		arax_trace_close(&conn->trace);
 	arax_heap_free(conn->heap);
 	for (struct command *c = conn->pool, *next; c; c = next) {
 		next = c->next;
@@ -142,7 +144,7 @@ static void connection_destroy(struct connection *conn)
 static struct connection *connection_new(int *error)
 {
 	struct connection *conn = calloc(1, sizeof(*conn));
-	int arena = -1;
+	int arena = -1, trace = -1;
 	int err;
 
 	if (!conn) {
@@ -153,9 +155,12 @@ static struct connection *connection_new(int *error)
 	err = conn->daemon = daemon_hello(NULL);
 	if (err < 0)
 		goto fail;
-	err = daemon_attach(conn->daemon, &arena, &conn->size, &conn->link);
+	err = daemon_attach(conn->daemon, &arena, &conn->size, &conn->link, &trace);
 	if (err)
 		goto fail;
+	/* Without one it is not traced; that is no error. */
+	(void)arax_trace_open(&conn->trace, trace, ARAX_TRACE_CLIENT);
+	daemon_close(trace);
 	if (conn->size < 2 * (uint64_t)ARAX_HEAP_OFFSET || conn->size > (1ull << 42)) {
 		err = -EPROTO;
 		goto fail;
@@ -287,6 +292,13 @@ bool connection_alive(struct connection *conn)
 
 /* ---- memory and handles --------------------------------------------------------------------- */
 
+/* The heap's lock is held. */
+static void count_memory(struct connection *conn)
+{
+	atomic_store_explicit(&conn->shm->client_memory, arax_heap_used(conn->heap),
+			      memory_order_relaxed);
+}
+
 static int heap_take(struct connection *conn, size_t size, size_t align, uint64_t *offset)
 {
 	int err = -ENOMEM;
@@ -295,6 +307,7 @@ static int heap_take(struct connection *conn, size_t size, size_t align, uint64_
 	if (size <= the_device.info.global_mem_size &&
 	    arax_heap_used(conn->heap) <= the_device.info.global_mem_size - size)
 		err = arax_heap_alloc(conn->heap, size ? size : 1, align, offset);
+	count_memory(conn);
 	pthread_mutex_unlock(&conn->heap_lock);
 	return err;
 }
@@ -317,6 +330,7 @@ void connection_release(struct connection *conn, void *address)
 		return;
 	pthread_mutex_lock(&conn->heap_lock);
 	arax_heap_release(conn->heap, (uint64_t)((char *)address - conn->base));
+	count_memory(conn);
 	pthread_mutex_unlock(&conn->heap_lock);
 }
 

@@ -13,6 +13,7 @@
 #include "icd/icd.h"
 #include "transport/heap.h"
 #include "transport/ring.h"
+#include "transport/trace.h"
 #include "transport/wake.h"
 
 /* Whose turn a command of the client is. */
@@ -34,6 +35,7 @@ struct command {
 	bool caller_runs; /* a blocking call executes the host work itself */
 	bool watched;	  /* counted in connection.watch */
 	cl_int status;	  /* how it ended */
+	cl_command_type type;
 	_Atomic int host; /* enum host_state; set under the lock */
 	struct host_work work;
 	/* To be sent again to another tenant: what was sent, and which commands it waits for. */
@@ -71,7 +73,8 @@ struct connection {
 	_Atomic uint32_t refs;
 	int daemon, link, arena;
 	_Atomic bool dead, forked;
-	_Atomic bool broken; /* the tenant is no good: somebody has to get another one */
+	_Atomic bool broken;		/* the tenant is no good: somebody has to get another one */
+	struct arax_trace_writer trace; /* what the client executes itself, trace.c */
 	struct arax_shm *shm;
 	char *base;
 	uint64_t size;
@@ -226,6 +229,20 @@ bool progress_help(struct connection *conn);
 
 /** progress_notify() - call back what was registered on a final event. conn may be dead. */
 void progress_notify(struct connection *conn, cl_event event);
+
+/* ---- trace.c -------------------------------------------------------------------------------- */
+
+/* What the client has executed. Ids come from the tenant; 0 for what was executed at once. */
+struct traced {
+	cl_command_type type;
+	uint32_t queue;
+	cl_int status;
+	size_t bytes;
+	uint64_t id, queued, submit, start; /* it ends now */
+};
+
+/** trace_client() - to the trace with it. Only while arax_trace_on(). */
+void trace_client(struct connection *conn, const struct traced *traced);
 
 /* ---- event.c -------------------------------------------------------------------------------- */
 

@@ -367,7 +367,7 @@ static int attach_received(const int fds[ARAX_FDS_MAX])
 	return -EPROTO;
 }
 
-int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link)
+int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace)
 {
 	struct arax_control_attach attach;
 	int fds[ARAX_FDS_MAX];
@@ -385,6 +385,7 @@ int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link)
 		return err;
 	*arena = fds[0];
 	*link = fds[1];
+	*trace = fds[2];
 	*arena_size = attach.arena_size;
 	return 0;
 }
@@ -401,7 +402,8 @@ int daemon_replace(int fd, int arena, uint64_t arena_size, char *died)
 		err = attach_received(fds);
 	if (err)
 		return err;
-	close(fds[0]); /* the same as ours */
+	close(fds[0]); /* the same as ours, and so is the trace */
+	daemon_close(fds[2]);
 	memcpy(died, attach.died, sizeof(attach.died));
 	died[sizeof(attach.died) - 1] = 0;
 	if (attach.arena_size != arena_size) {

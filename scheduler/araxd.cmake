@@ -8,7 +8,7 @@ pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_domain.c araxd_loop.c
 	araxd_sandbox.c
-	araxd_socket.c araxd_work.c config.c pool.c status.c zygote.c)
+	araxd_socket.c araxd_trace.c araxd_work.c config.c pool.c status.c zygote.c)
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
 	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")
 target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
@@ -29,8 +29,9 @@ set_tests_properties(scheduler.config PROPERTIES TIMEOUT 60)
 
 if(BUILD_TESTING)
 	arax_add_fuzzer(config SOURCES scheduler/config.c kernels/sandbox_walls.c LIBRARIES -linih)
-	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/araxd_domain.c scheduler/config.c
-		kernels/sandbox_walls.c transport/socket.c transport/wake.c LIBRARIES -linih)
+	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/araxd_domain.c
+		scheduler/araxd_trace.c scheduler/config.c kernels/sandbox_walls.c
+		transport/socket.c transport/trace.c transport/wake.c LIBRARIES -linih)
 endif()
 
 # Stands in for arax-tenant and arax-compile, so that the daemon's test needs no OpenCL.

@@ -8,6 +8,7 @@
 
 #include "scheduler/araxd_domain.h"
 #include "scheduler/araxd_loop.h"
+#include "scheduler/araxd_trace.h"
 #include "scheduler/config.h"
 #include "transport/control.h"
 
@@ -35,8 +36,11 @@ struct client {
 	/* Of its tenants: how many have died, how many soon one after the other, how the last. */
 	unsigned deaths, crashes;
 	char died[96];
-	uint64_t not_before_ns; /* it gets the next one */
-	struct timer respawn;	/* then */
+	uint64_t not_before_ns;		 /* it gets the next one */
+	struct timer respawn;		 /* then */
+	struct trace_memory trace;	 /* of its application, from its first tenant on */
+	bool traces, traces_descendants; /* araxd_trace.c: is told of applications; only its own */
+	uint64_t trace_request;		 /* the id of what it asked */
 	struct client *next;
 };
 
@@ -86,6 +90,10 @@ void araxd_idle(struct araxd *daemon);
 void client_accept(struct araxd *daemon);
 void client_accept_again(struct timer *timer);
 void client_free(struct client *client);
+
+/** client_drop() - shut its connection. The loop sees the end and frees the client; callers may
+ * still hold it. */
+void client_drop(struct client *client);
 
 /** client_reply_plain() - answer with a head and perhaps one descriptor. */
 void client_reply_plain(struct client *client, const struct arax_control_head *head, int error,

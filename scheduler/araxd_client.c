@@ -40,8 +40,7 @@ static bool client_may_control(const struct client *client)
 	return client->id.uid == 0 || client->id.uid == geteuid();
 }
 
-/* The loop sees the end of the connection and frees the client; callers may still hold it. */
-static void client_drop(struct client *client)
+void client_drop(struct client *client)
 {
 	shutdown(client->socket.fd, SHUT_RDWR);
 }
@@ -74,6 +73,7 @@ void client_reply_plain(struct client *client, const struct arax_control_head *h
 		struct arax_control_plain plain;
 		struct arax_control_hello hello;
 		struct arax_control_attach attach;
+		struct arax_control_trace trace;
 	} reply = {0};
 	size_t size = sizeof(reply.plain);
 
@@ -81,6 +81,8 @@ void client_reply_plain(struct client *client, const struct arax_control_head *h
 		size = sizeof(reply.hello);
 	else if (head->type == ARAX_CONTROL_ATTACH)
 		size = sizeof(reply.attach);
+	else if (head->type == ARAX_CONTROL_TRACE)
+		size = sizeof(reply.trace);
 	client_reply(client, &reply.head, size, head, error, &fd, fd >= 0 ? 1 : 0);
 }
 
@@ -119,8 +121,13 @@ void client_free(struct client *client)
 	daemon->nclients--;
 	request_drop(&daemon->waiting, client);
 	builder_drop(daemon->builder, client);
+	if (client->traces)
+		trace_unsubscribe(client);
 	if (client->tenant)
 		pool_release(client->tenant);
+	else
+		trace_gone(client);
+	trace_close(&client->trace);
 	timer_clear(&daemon->loop, &client->respawn);
 	loop_remove(&daemon->loop, &client->socket);
 	loop_remove(&daemon->loop, &client->process);
@@ -188,7 +195,7 @@ static int client_attach(struct request *request)
 		     .major = ARAX_PROTOCOL_MAJOR,
 		     .minor = ARAX_PROTOCOL_MINOR},
 	};
-	int fds[2];
+	int fds[3];
 
 	/* The former tenant may not be there any more, and not after too many of them too soon. */
 	if (!info || client->tenant)
@@ -218,7 +225,10 @@ static int client_attach(struct request *request)
 	memcpy(reply.program, request->attach.program, sizeof(reply.program));
 	reply.deaths = client->deaths;
 	memcpy(reply.died, client->died, sizeof(reply.died));
-	client_reply(client, &reply.head, sizeof(reply), &request->head, 0, fds, 2);
+	fds[2] = client->trace.fd;
+	/* Who traces knows of it before it does anything. */
+	trace_begun(daemon, client->tenant);
+	client_reply(client, &reply.head, sizeof(reply), &request->head, 0, fds, 3);
 	close(fds[0]);
 	close(fds[1]);
 	return 0;
@@ -372,6 +382,7 @@ union client_message {
 	struct arax_control_head head;
 	struct arax_control_hello hello;
 	struct arax_control_attach attach;
+	struct arax_control_trace trace;
 	char bytes[ARAX_CONTROL_MAX];
 };
 
@@ -382,6 +393,8 @@ static size_t client_size_of(unsigned type)
 		return sizeof(struct arax_control_hello);
 	case ARAX_CONTROL_ATTACH:
 		return sizeof(struct arax_control_attach);
+	case ARAX_CONTROL_TRACE:
+		return sizeof(struct arax_control_trace);
 	default:
 		return sizeof(struct arax_control_plain);
 	}
@@ -403,6 +416,8 @@ static int client_dispatch(struct client *client, union client_message *message,
 	case ARAX_CONTROL_DEVICES:
 		return client_reply_json(client, &message->head,
 					 status_devices_json(client->daemon));
+	case ARAX_CONTROL_TRACE:
+		return trace_subscribe(client, &message->trace);
 	case ARAX_CONTROL_STOP:
 		return client_on_stop(client, &message->head);
 	default:
@@ -515,6 +530,7 @@ static int client_new(struct araxd *daemon, int fd)
 		return -ENOMEM;
 	}
 	client->daemon = daemon;
+	client->trace.fd = -1;
 	client->pid = pid;
 	client->id = id;
 	client->socket = (struct source){.fd = fd, .ready = client_ready};

@@ -53,9 +53,11 @@ int command_open(struct dispatch *d, const struct arax_record *record, struct co
 		return rc;
 	graph_open(&d->graph, &c->node);
 	d->inflight++;
+	stats_depth(d);
 	c->dispatch = d;
 	c->slot = record->slot;
 	c->op = record->op;
+	trace_open(d, c);
 	c->device = 0;
 	c->owned = c->inlined = c->deferred = c->ran = false;
 	c->error = 0;
@@ -74,6 +76,8 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 		    bool all, bool barrier)
 {
 	const uint32_t *waits = arax_record_waits(record);
+	if (c->trace_id)
+		trace_entered(d, c, record);
 	/* Without room for its edges it has no place in the order, and fails at once. */
 	int rc = graph_reserve(&d->graph, record->nwait + (all ? d->inflight : 1));
 	if (rc) {
@@ -94,6 +98,8 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 		return -EPROTO;
 	}
 	object_ref(&c->queue->object);
+	if (c->trace_id)
+		trace_order(d, c, all, barrier);
 	return graph_enqueue(&d->graph, &c->node, &c->queue->graph, all, barrier);
 }
 
@@ -370,6 +376,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	graph_init(&d->graph);
 	rings_init(d);
 	devices_init(d);
+	trace_init(d);
 	*out = d;
 	return 0;
 }

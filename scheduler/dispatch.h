@@ -23,8 +23,9 @@ struct dispatch_config {
 	const struct policy *policy;
 	void *arena;
 	uint64_t arena_size;
-	struct arax_stats *stats;   /* or NULL */
-	int stdout_fd;		    /* memfd that kernels print into (O_APPEND), or -1 */
+	struct arax_stats *stats; /* or NULL */
+	int trace_fd;		  /* of the application's trace, mapped by dispatch_new(); or -1 */
+	int stdout_fd;		  /* memfd that kernels print into (O_APPEND), or -1 */
 	struct copy_engine *engine; /* from engine_new(), or NULL: made when first needed */
 };
 

@@ -74,6 +74,9 @@ int host_announce(struct dispatch *d, struct command *c)
 {
 	struct arax_slot *slot = &d->shm->slots[c->slot];
 	c->node.state = GRAPH_HOST;
+	if (c->trace_id)
+		trace_host(d, c);
+	atomic_store_explicit(&slot->trace_id, c->trace_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->submit_ns, c->submit_ns ? c->submit_ns : c->start_ns,
 			      memory_order_relaxed);
 	pthread_mutex_lock(&d->cq_lock);
@@ -127,6 +130,7 @@ void command_retire(struct dispatch *d, struct command *c, int status)
 		object_unref(&d->objects, &c->queue->object);
 	c->queue = NULL;
 	d->inflight--;
+	stats_depth(d);
 }
 
 int command_end(struct dispatch *d, struct command *c, int status)
@@ -251,6 +255,8 @@ static int host_completed(struct dispatch *d, uint32_t entry)
 	}
 	/* The slot may be in use again already, so the entry alone says how it ended. */
 	int status = failed ? STATUS_OUT_OF_RESOURCES : 0;
+	if (c->trace_id && !c->end_ns)
+		c->end_ns = arax_now_ns();
 	pthread_mutex_lock(&d->cq_lock);
 	stats_ended(d, c, status);
 	pthread_mutex_unlock(&d->cq_lock);

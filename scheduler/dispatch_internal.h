@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of the dispatcher share (dispatch.c, dispatch_done.c, dispatch_launch.c,
- * dispatch_box.c, dispatch_objects.c, dispatch_stats.c); nobody else includes it.
+ * dispatch_box.c, dispatch_objects.c, dispatch_stats.c, dispatch_trace.c); nobody else includes it.
  *
  * Life of a command: command_open() enters it into the graph; when nothing is in its way it runs at
  * once, from the scratch copy of its record, else its work is copied (command_keep) and it comes
@@ -21,6 +21,7 @@
 #include "transport/protocol.h"
 #include "transport/ring.h"
 #include "transport/shm.h"
+#include "transport/trace.h"
 #include "transport/wake.h"
 
 /* OpenCL's numbers, as they appear in a slot's status. */
@@ -73,6 +74,9 @@ struct command {
 	struct command *link;		 /* done stack, held list, copy engine */
 	_Atomic(struct command *) after; /* chained behind this one */
 	atomic_bool published;
+	/* dispatch_trace.c; 0: not traced, and then the rest is not looked at */
+	uint64_t trace_id, queued_ns, deps[ARAX_TRACE_DEPS];
+	uint32_t ndeps, queue_handle;
 };
 
 struct command_list {
@@ -100,6 +104,8 @@ struct dispatch {
 	bool parked;  /* parked_entry of the host ring waits for its record */
 	uint32_t parked_entry;
 	struct copy_engine *engine;
+	struct arax_trace_writer trace;
+	uint64_t traced; /* the last trace_id that was given */
 	const char *why;
 
 	pthread_mutex_t cq_lock;	/* producer side of cq, and publication */
@@ -157,6 +163,18 @@ int stats_kernel(struct dispatch *d, const char *name);
 void stats_ended(struct dispatch *d, const struct command *c, int status);
 void stats_running(struct dispatch *d, unsigned device, bool busy);
 void stats_add(_Atomic uint64_t *counter, uint64_t n);
+void stats_depth(struct dispatch *d);
+
+/* dispatch_trace.c */
+void trace_init(struct dispatch *d);
+static inline void trace_open(struct dispatch *d, struct command *c)
+{
+	c->trace_id = arax_trace_on(&d->trace) && c->op != ARAX_OP_USER ? ++d->traced : 0;
+}
+void trace_entered(struct dispatch *d, struct command *c, const struct arax_record *record);
+void trace_order(struct dispatch *d, struct command *c, bool all, bool barrier);
+void trace_host(struct dispatch *d, const struct command *c);
+void trace_ended(struct dispatch *d, const struct command *c, int status);
 
 /* dispatch_objects.c: handlers of definitions */
 int handler_queue_define(struct dispatch *d, const struct arax_record *record);

@@ -78,8 +78,16 @@ static void launch_ended(struct dispatch *d, const struct command *c)
 	stats_add(&row->busy_ns[c->device], ns);
 }
 
+/* On the dispatch thread. */
+void stats_depth(struct dispatch *d)
+{
+	atomic_store_explicit(&d->stats->depth, d->inflight, memory_order_relaxed);
+}
+
 void stats_ended(struct dispatch *d, const struct command *c, int status)
 {
+	if (c->trace_id)
+		trace_ended(d, c, status);
 	stats_add(&d->stats->commands, 1);
 	if (status < 0) {
 		stats_add(&d->stats->errors, 1);

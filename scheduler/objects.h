@@ -26,9 +26,16 @@ struct object {
 	enum arax_handle_kind kind;
 };
 
+/* A command of a queue for the trace, also when it has ended: its number, where it was. */
+struct queue_traced {
+	uint64_t id;
+	uint32_t slot;
+};
+
 struct queue {
 	struct object object;
 	struct graph_queue graph;
+	struct queue_traced last, barrier;
 	struct arax_device_stream *on[OBJECTS_DEVICES];
 };
 

@@ -42,7 +42,7 @@
 
 /* As much of the arena as the client's own counts need. */
 #define STATS_SHM 4096
-_Static_assert(offsetof(struct arax_shm, client_bytes) + sizeof(uint64_t) <= STATS_SHM, "counts");
+_Static_assert(offsetof(struct arax_shm, client_memory) + sizeof(uint64_t) <= STATS_SHM, "counts");
 
 struct pool {
 	struct araxd *daemon;
@@ -150,6 +150,7 @@ static void tenant_free(struct tenant *tenant)
 		munmap((void *)(uintptr_t)tenant->stats, sizeof(*tenant->stats));
 	if (tenant->shm)
 		munmap((void *)(uintptr_t)tenant->shm, STATS_SHM);
+	trace_close(&tenant->trace);
 	free(tenant->work);
 	free(tenant);
 }
@@ -182,6 +183,7 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 		araxd_info("tenant %d of %s (%d) %s", tenant->pid, tenant->program,
 			   tenant->client_pid, text);
 		history_add(pool->daemon->history, tenant);
+		trace_ended(pool->daemon, tenant);
 		if (tenant->client)
 			client_tenant_ended(tenant->client, text,
 					    arax_now_ns() - tenant->attached_ns);
@@ -324,6 +326,7 @@ static int pool_start(struct pool *pool)
 	if (!tenant)
 		return -ENOMEM;
 	tenant->pool = pool;
+	tenant->trace.fd = -1;
 	tenant->child.message = tenant_message;
 	tenant->child.ended = tenant_ended;
 	int error = tenant_start(tenant);
@@ -625,6 +628,7 @@ struct pool_grant {
 	int arena, link[2], stats;
 	const struct arax_stats *map;
 	const struct arax_shm *shm;
+	struct trace_memory trace;
 };
 
 static void pool_grant_close(struct pool_grant *grant)
@@ -638,6 +642,7 @@ static void pool_grant_close(struct pool_grant *grant)
 		munmap((void *)(uintptr_t)grant->map, sizeof(*grant->map));
 	if (grant->shm)
 		munmap((void *)(uintptr_t)grant->shm, STATS_SHM);
+	trace_close(&grant->trace);
 }
 
 /* An arena that a client brings along: it can have made it itself, so it must be like ours. */
@@ -656,7 +661,8 @@ static int pool_arena_again(int former, uint64_t size)
 
 static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size, int former)
 {
-	*grant = (struct pool_grant){.arena = -1, .link = {-1, -1}, .stats = -1};
+	*grant =
+	    (struct pool_grant){.arena = -1, .link = {-1, -1}, .stats = -1, .trace = {.fd = -1}};
 	grant->arena = former < 0 ? arax_memfd_new("arax-arena", arena_size)
 				  : pool_arena_again(former, arena_size);
 	if (grant->arena < 0)
@@ -684,13 +690,13 @@ static struct tenant *pool_send_start(struct pool *pool, const struct client *cl
 				      const struct arax_control_start *start,
 				      const struct pool_grant *grant)
 {
-	const int fds[] = {grant->arena, grant->link[1], grant->stats};
+	const int fds[] = {grant->arena, grant->link[1], grant->stats, grant->trace.fd};
 
 	for (struct tenant *t = pool->tenants; t; t = t->next) {
 		if (t->state != TENANT_READY || t->child.control.fd < 0)
 			continue;
 		tenant_adopt_scheduling(t, client);
-		if (arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 3) == 0)
+		if (arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 4) == 0)
 			return t;
 		child_kill(&t->child);
 	}
@@ -705,6 +711,8 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	if (!pool_count(pool).ready)
 		return -EAGAIN;
 	int error = pool_grant_make(&grant, start->arena_size, former);
+	if (!error)
+		error = trace_share(&grant.trace, &client->trace);
 	struct tenant *tenant = error ? NULL : pool_send_start(pool, client, start, &grant);
 	if (!tenant) {
 		pool_grant_close(&grant);
@@ -721,6 +729,7 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	snprintf(tenant->program, sizeof(tenant->program), "%s", program);
 	tenant->stats = grant.map;
 	tenant->shm = grant.shm;
+	tenant->trace = grant.trace;
 	client->tenant = tenant;
 	if (pool->daemon->config.command_time && !pool->watch.at_ns)
 		timer_set(&pool->daemon->loop, &pool->watch, WATCH_MS);
@@ -728,6 +737,7 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	*link = grant.link[0];
 	grant.map = NULL;
 	grant.shm = NULL;
+	grant.trace = (struct trace_memory){.fd = -1};
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
 	pool_share(pool);

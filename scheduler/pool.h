@@ -8,6 +8,7 @@
 #include "scheduler/araxd.h"
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_sandbox.h"
+#include "scheduler/araxd_trace.h"
 
 enum tenant_state {
 	TENANT_STARTING,
@@ -26,6 +27,7 @@ struct tenant {
 	const struct arax_stats *stats;
 	const struct arax_shm *shm; /* what the client counts itself; the first page only */
 	int nice, nicer;	    /* its client's, and what it has beyond that for a fair share */
+	struct trace_memory trace;
 	uint64_t attached_ns;
 	pid_t pid, client_pid; /* stay known after the process has ended */
 	struct domain_id id;

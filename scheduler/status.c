@@ -29,7 +29,7 @@ struct snapshot_kernel {
 	uint64_t launches[ARAX_STATS_DEVICES], busy_ns[ARAX_STATS_DEVICES];
 };
 struct snapshot {
-	uint64_t commands, kernels, bytes, errors, programs;
+	uint64_t commands, kernels, bytes, errors, programs, depth, memory;
 	unsigned ndevices, nkernels;
 	struct {
 		char name[32];
@@ -83,7 +83,7 @@ static uint64_t sum(uint64_t a, uint64_t b)
 	return a + b < COUNT_MAX ? a + b : COUNT_MAX;
 }
 
-static void printable(char *to, const char *from, size_t size)
+void status_printable(char *to, const char *from, size_t size)
 {
 	size_t i;
 
@@ -108,15 +108,19 @@ static void snapshot_take(struct snapshot *to, const struct tenant *tenant)
 	to->bytes = sum(bounded(&stats->bytes), bounded(&shm->client_bytes));
 	to->errors = bounded(&stats->errors);
 	to->programs = bounded(&stats->programs);
+	to->depth = bounded(&stats->depth);
+	to->memory = bounded(&shm->client_memory);
 	to->ndevices = ndevices < ARAX_STATS_DEVICES ? ndevices : ARAX_STATS_DEVICES;
 	to->nkernels = nkernels < ARAX_STATS_KERNELS ? nkernels : ARAX_STATS_KERNELS;
 	for (unsigned i = 0; i < to->ndevices; i++) {
-		printable(to->devices[i].name, stats->devices[i].name, sizeof(to->devices[i].name));
+		status_printable(to->devices[i].name, stats->devices[i].name,
+				 sizeof(to->devices[i].name));
 		to->devices[i].commands = bounded(&stats->devices[i].commands);
 		to->devices[i].busy_ns = bounded(&stats->devices[i].busy_ns);
 	}
 	for (unsigned k = 0; k < to->nkernels; k++) {
-		printable(to->kernel[k].name, stats->kernel[k].name, sizeof(to->kernel[k].name));
+		status_printable(to->kernel[k].name, stats->kernel[k].name,
+				 sizeof(to->kernel[k].name));
 		for (unsigned i = 0; i < to->ndevices; i++) {
 			to->kernel[k].launches[i] = bounded(&stats->kernel[k].launches[i]);
 			to->kernel[k].busy_ns[i] = bounded(&stats->kernel[k].busy_ns[i]);
@@ -155,9 +159,10 @@ void history_add(struct history *history, const struct tenant *tenant)
 				    .uid = tenant->id.uid,
 				    .ended_ns = arax_now_ns()};
 	record->duration_ns = record->ended_ns - tenant->attached_ns;
-	printable(record->program, tenant->program, sizeof(record->program));
-	printable(record->policy, tenant->policy, sizeof(record->policy));
+	status_printable(record->program, tenant->program, sizeof(record->program));
+	status_printable(record->policy, tenant->policy, sizeof(record->policy));
 	snapshot_take(&record->stats, tenant);
+	record->stats.memory = record->stats.depth = 0; /* nothing of it is there any more */
 
 	history->commands = sum(history->commands, stats->commands);
 	history->launches = sum(history->launches, stats->kernels);
@@ -218,17 +223,18 @@ static json_t *status_kernels(const struct snapshot *stats)
 
 static json_t *status_client(const struct finished *c)
 {
-	return json_pack("{s:i, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid",
-			 (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
-			 (int)c->tenant_pid, "policy", c->policy, "duration_ms",
-			 status_ms(c->duration_ns), "commands", status_number(c->stats.commands),
-			 "kernels", status_number(c->stats.kernels), "bytes",
-			 status_number(c->stats.bytes), "errors", status_number(c->stats.errors),
-			 "programs", status_number(c->stats.programs), "devices",
-			 status_devices(&c->stats), "kernel_times", status_kernels(&c->stats));
+	return json_pack(
+	    "{s:i, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid",
+	    (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
+	    (int)c->tenant_pid, "policy", c->policy, "duration_ms", status_ms(c->duration_ns),
+	    "commands", status_number(c->stats.commands), "kernels",
+	    status_number(c->stats.kernels), "bytes", status_number(c->stats.bytes), "errors",
+	    status_number(c->stats.errors), "programs", status_number(c->stats.programs), "memory",
+	    status_number(c->stats.memory), "depth", status_number(c->stats.depth), "devices",
+	    status_devices(&c->stats), "kernel_times", status_kernels(&c->stats));
 }
 
-static bool status_visible(uid_t viewer, uid_t uid)
+bool status_visible(uid_t viewer, uid_t uid)
 {
 	return viewer == 0 || viewer == geteuid() || viewer == uid;
 }
@@ -244,8 +250,8 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->id.uid))
 			continue;
 		now.duration_ns = arax_now_ns() - t->attached_ns;
-		printable(now.program, t->program, sizeof(now.program));
-		printable(now.policy, t->policy, sizeof(now.policy));
+		status_printable(now.program, t->program, sizeof(now.program));
+		status_printable(now.policy, t->policy, sizeof(now.policy));
 		snapshot_take(&now.stats, t);
 		json_array_append_new(clients, status_client(&now));
 	}

@@ -16,6 +16,14 @@ void history_free(struct history *history);
 /** history_add() - a tenant has ended: keep what it did. */
 void history_add(struct history *history, const struct tenant *tenant);
 
+/** status_visible() - may this user see what belongs to that one? Root and the daemon's user may,
+ *  others see what is their own. */
+bool status_visible(uid_t viewer, uid_t uid);
+
+/** status_printable() - copy what a client or tenant says its name is: size bytes at most, and
+ *  nothing that a terminal obeys. */
+void status_printable(char *to, const char *from, size_t size);
+
 /**
  * status_json() - the daemon and its clients as JSON, to be freed; NULL without memory
  * @viewer: sees only what is its own, unless it is root or the daemon's user

@@ -3,8 +3,8 @@
  * arax-tenant: the process that executes one client's commands. It is made ahead of time, forked
  * from a zygote (tenant_zygote.c) or started by itself, with descriptor 3 as its control socket; it
  * starts PoCL, reports READY with the description of the virtual device, and waits. START brings a
- * client: the arena, the link to it and a page for statistics. The client settles the arena's
- * address over the link (MAP); from then on everything goes through the rings in the arena.
+ * client: the arena, the link to it, a page for statistics and its trace. The client settles the
+ * arena's address over the link (MAP); from then on everything goes through the rings in the arena.
  *
  * The process ends when its client has gone or has broken the protocol, never for another reason.
  */
@@ -40,7 +40,7 @@ struct tenant {
 	struct arax_opencl *opencl;
 	int stdout_fd;
 	struct arax_control_start start;
-	int arena_fd, link_fd, stats_fd;
+	int arena_fd, link_fd, stats_fd, trace_fd;
 	void *arena;
 	uint32_t allowed;
 	const struct policy *policy;
@@ -157,6 +157,7 @@ static int wait_start(struct tenant *t)
 	t->arena_fd = fds[0];
 	t->link_fd = fds[1];
 	t->stats_fd = fds[2];
+	t->trace_fd = fds[3];
 	t->start.devices[sizeof(t->start.devices) - 1] = 0;
 	t->start.policy[sizeof(t->start.policy) - 1] = 0;
 	return 0;
@@ -271,6 +272,7 @@ static _Noreturn void serve(struct tenant *t)
 	    .arena = t->arena,
 	    .arena_size = t->start.arena_size,
 	    .stats = map_stats(t),
+	    .trace_fd = t->trace_fd,
 	    .stdout_fd = t->stdout_fd,
 	    .engine = t->engine,
 	};

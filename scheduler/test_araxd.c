@@ -9,6 +9,7 @@
 #include "transport/build.h"
 #include "transport/control.h"
 #include "transport/socket.h"
+#include "transport/trace.h"
 #include "transport/wake.h"
 
 #include <dirent.h>
@@ -244,7 +245,7 @@ static void test_attach(int other)
 	CHECK(attach(fd, "fpga", "", &reply, fds) == EINVAL && fds[0] < 0);
 	CHECK(attach(fd, "", "nonsense", &reply, fds) == EINVAL && fds[0] < 0);
 	CHECK(attach(fd, "cpu,gpu", "pinned", &reply, fds) == 0);
-	CHECK(fds[0] >= 0 && fds[1] >= 0 && fds[2] < 0);
+	CHECK(fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && fds[3] < 0);
 	CHECK(strcmp(reply.devices, "cpu-basic,cpu-pthread") == 0);
 	CHECK(fstat(fds[0], &st) == 0 && (uint64_t)st.st_size == reply.arena_size);
 	CHECK(reply.arena_size == 3ull << 30);
@@ -336,7 +337,118 @@ static pid_t attached(int *fd)
 	check_echo(fds[1]);
 	close(fds[0]);
 	close(fds[1]);
+	close(fds[2]);
 	return reply.tenant_pid;
+}
+
+/* The next message for who traces. */
+static struct arax_control_trace traced(int fd, int *trace)
+{
+	struct arax_control_trace message;
+	int fds[ARAX_FDS_MAX];
+
+	CHECK(arax_socket_recv(fd, &message, sizeof(message), fds, TIMEOUT_MS) == sizeof(message));
+	CHECK(message.head.type == (ARAX_CONTROL_TRACE | ARAX_CONTROL_REPLY));
+	CHECK(message.head.error == 0);
+	*trace = fds[0];
+	return message;
+}
+
+static int tracer(bool descendants)
+{
+	struct arax_control_trace ask_it = {.head = head_of(ARAX_CONTROL_TRACE),
+					    .descendants = descendants};
+	int fd = client(), trace;
+
+	CHECK(arax_socket_send(fd, &ask_it, sizeof(ask_it), NULL, 0) == 0);
+	struct arax_control_trace answer = traced(fd, &trace);
+	CHECK(answer.what == ARAX_TRACED_NOW && answer.head.id == ask_it.head.id && trace < 0);
+	return fd;
+}
+
+/* What is traced must descend from who asks, and nobody here descends from this child. */
+static void check_stranger(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		int fd = tracer(true);
+
+		/* Nothing of the application is in front of this answer. */
+		_exit(json_has(fd, ARAX_CONTROL_STATUS, "the test") ? 0 : 1);
+	}
+	CHECK(ended(pid) == 0);
+}
+
+/* Who traces is told of applications that are there and that come; their trace is on for as long,
+ * and what he gets can be read only. */
+static void test_trace(void)
+{
+	struct arax_control_attach reply;
+	struct arax_control_trace first, again, begun;
+	pid_t daemon = daemon_start(NULL, NULL);
+	int control = client(), fd = client(), late, fds[ARAX_FDS_MAX], trace, reader;
+
+	CHECK_SOON(attach(fd, "", "", &reply, fds) == 0);
+	const struct arax_trace *mapped;
+	CHECK(arax_trace_map(fds[2], &mapped) == 0);
+	CHECK(!mapped->head.on);
+	check_stranger();
+	CHECK_SOON(!mapped->head.on);
+
+	reader = tracer(true);
+	first = traced(reader, &trace);
+	CHECK(first.what == ARAX_TRACED_BEGIN && first.serial && trace >= 0);
+	CHECK(first.pid == getpid() && first.tenant_pid == reply.tenant_pid);
+	CHECK(first.uid == getuid() && strcmp(first.program, "the test") == 0);
+	CHECK(first.from[0] == 0 && first.from[1] == 0);
+	CHECK(mapped->head.on == 1);
+	CHECK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, trace, 0) == MAP_FAILED);
+	close(trace);
+
+	/* A second question on one connection; a second reader; an application that traces. */
+	struct arax_control_trace twice = {.head = head_of(ARAX_CONTROL_TRACE)};
+	CHECK(ask(reader, &twice, sizeof(twice), -1, fds) == EBUSY);
+	twice.head = head_of(ARAX_CONTROL_TRACE);
+	CHECK(ask(fd, &twice, sizeof(twice), -1, fds) == EBUSY);
+	int other = tracer(false);
+	again = traced(other, &trace);
+	CHECK(again.what == ARAX_TRACED_BEGIN && again.serial == first.serial);
+	close(trace);
+	close(other);
+
+	attached(&late);
+	begun = traced(reader, &trace);
+	CHECK(begun.what == ARAX_TRACED_BEGIN && begun.serial != first.serial);
+	close(trace);
+	CHECK(mapped->head.on == 1);
+	close(late);
+	again = traced(reader, &trace);
+	CHECK(again.what == ARAX_TRACED_END && again.serial == begun.serial && trace < 0);
+
+	/* Not with its tenant's death: it may get another one, and then has the same trace. */
+	CHECK(kill(reply.tenant_pid, SIGKILL) == 0);
+	CHECK_SOON(!alive(reply.tenant_pid));
+	CHECK(attach(fd, "", "", &reply, fds) == 0);
+	begun = traced(reader, &trace);
+	CHECK(begun.what == ARAX_TRACED_BEGIN && begun.serial == first.serial);
+	CHECK(begun.tenant_pid == reply.tenant_pid && mapped->head.on == 1);
+	close(trace);
+	close(fd);
+	again = traced(reader, &trace);
+	CHECK(again.what == ARAX_TRACED_END && again.serial == first.serial);
+	arax_trace_unmap(mapped);
+
+	CHECK_SOON(attach(fd = client(), "", "", &reply, fds) == 0);
+	CHECK(arax_trace_map(fds[2], &mapped) == 0);
+	CHECK(mapped->head.on == 1);
+	close(reader);
+	CHECK_SOON(!mapped->head.on);
+	arax_trace_unmap(mapped);
+	close(fd);
+	CHECK_SOON(!alive(reply.tenant_pid));
+	stop(control, daemon);
 }
 
 /* Tenants of one zygote are the daemon's children, and the zygote's death is not theirs. */
@@ -742,6 +854,7 @@ int main(int argc, char **argv)
 	test_stillborn(fd, daemon);
 	stop(fd, daemon);
 	test_burst();
+	test_trace();
 	test_race();
 	test_idle_exit();
 	test_terminate();

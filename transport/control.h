@@ -16,16 +16,17 @@
 
 enum arax_control_type {
 	/* client -> araxd */
-	ARAX_CONTROL_HELLO = 1,	  /* reply: + memfd with struct arax_device_info */
-	ARAX_CONTROL_ATTACH = 2,  /* reply: + arena memfd, + link socket to the tenant; with the
-				     arena memfd of a former tenant: another one for it */
-	ARAX_CONTROL_BUILD = 3,	  /* + memfd with a build request; reply: + memfd with a result */
-	ARAX_CONTROL_STATUS = 4,  /* reply: + memfd with JSON */
+	ARAX_CONTROL_HELLO = 1,	 /* reply: + memfd with struct arax_device_info */
+	ARAX_CONTROL_ATTACH = 2, /* reply: + arena memfd, + link socket to the tenant, + trace; with
+				    the arena memfd of a former tenant: another one for it */
+	ARAX_CONTROL_BUILD = 3,	 /* + memfd with a build request; reply: + memfd with a result */
+	ARAX_CONTROL_STATUS = 4, /* reply: + memfd with JSON */
 	ARAX_CONTROL_DEVICES = 5, /* reply: + memfd with JSON */
 	ARAX_CONTROL_STOP = 6, /* same user or root only; araxd leaves when its clients have left */
+	ARAX_CONTROL_TRACE = 7, /* replies until the connection ends, some + trace memfd */
 	/* araxd -> child and back, over the child's descriptor 3 */
 	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info */
-	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd */
+	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd, + trace */
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
 	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
 	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
@@ -66,6 +67,23 @@ struct arax_control_start {
 	char devices[128]; /* allowed devices, comma list; empty: all */
 	char policy[32];
 	uint64_t arena_size;
+};
+
+/*
+ * TRACE: the first reply says that tracing is on (NOW), then there is one for each application that
+ * is there or comes (BEGIN) and for each that has ended (END). Those of other users are not told
+ * of. The end of the connection ends the tracing.
+ */
+enum arax_control_traced { ARAX_TRACED_NOW, ARAX_TRACED_BEGIN, ARAX_TRACED_END };
+struct arax_control_trace {
+	struct arax_control_head head;
+	uint32_t descendants; /* request: 1: only processes that descend from the asking one */
+	uint32_t what;	      /* replies: enum arax_control_traced */
+	uint64_t serial;      /* of the application, never used again */
+	uint64_t from[2];     /* BEGIN: where to begin, by enum arax_trace_source */
+	int32_t pid, tenant_pid;
+	uint32_t uid, pad;
+	char program[64];
 };
 
 struct arax_control_map {
@@ -157,6 +175,7 @@ struct arax_stats_kernel {
 };
 struct arax_stats {
 	_Atomic uint64_t commands, kernels, bytes, errors, programs;
+	_Atomic uint64_t depth; /* commands that have come and not ended */
 	_Atomic uint32_t ndevices, nkernels;
 	/* 0 when a device has nothing to do, else a number that changes with every command that
 	 * starts or ends there: the watchdog looks whether it stays the same. */

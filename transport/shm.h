@@ -38,7 +38,10 @@ struct arax_slot {
 	_Atomic uint64_t end_ns;
 	_Atomic uint64_t result; /* launch with printf: bytes written to its print range */
 	_Atomic uint32_t waited; /* set by the client: a thread sleeps on client_slot for its end */
-	char pad[20];
+	uint32_t pad0;
+	/* For traces: when the client enqueued it (0: not traced), and the tenant's number of a
+	 * command that the client executes. */
+	_Atomic uint64_t queued_ns, trace_id;
 };
 
 /* Ring entries: bits 0-23 the slot, bits 24-31 what happened. */
@@ -75,7 +78,8 @@ struct arax_shm {
 	char pad1[60];
 	/* What the client has done itself, for the tenant's statistics; a hint. */
 	_Atomic uint64_t client_commands, client_bytes;
-	char pad2[48];
+	_Atomic uint64_t client_memory; /* bytes that its memory objects occupy now */
+	char pad2[40];
 	/* What a tenant that dies of a signal can still say; for people. */
 	struct arax_crash {
 		_Atomic uint32_t signal; /* 0: nothing */

@@ -33,6 +33,9 @@ int arax_trace_open(struct arax_trace_writer *writer, int fd, enum arax_trace_so
 	if (trace == MAP_FAILED)
 		return -errno;
 	writer->head = &trace->head;
+	/* Behind a tenant that has died. */
+	atomic_store_explicit(&writer->next, atomic_load(&trace->head.writers[source].next),
+			      memory_order_relaxed);
 	writer->source = source;
 	writer->entries = source == ARAX_TRACE_TENANT ? trace->tenant : trace->client;
 	writer->capacity =

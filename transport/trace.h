@@ -73,7 +73,7 @@ struct arax_trace_head {
 		char pad[56];
 	} writers[ARAX_TRACE_SOURCES];
 	_Atomic uint32_t ndevices;
-	uint32_t pad2;
+	_Atomic uint32_t tenants; /* that have written here, one after the other */
 	char devices[ARAX_TRACE_DEVICES][32];
 };
 
