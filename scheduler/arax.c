@@ -1,212 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * arax: asks araxd how it is and prints the answer. Finds the daemon as applications do; never
- * starts one.
+ * starts one. arax_trace.c has the larger command.
  */
+#include "scheduler/arax_cli.h"
 #include "transport/control.h"
-#include "transport/socket.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <jansson.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#define TIMEOUT_MS 10000
-#define JSON_MAX_SIZE (64u << 20)
-#define COLUMNS_MAX 10
-
-/* A table whose columns are as wide as what is in them; those of numbers are set to the right. */
-struct table {
-	unsigned columns, rows, capacity;
-	const char *kinds; /* for each column 'l' or 'r' */
-	char **cells;
-};
-
-static _Noreturn void die(const char *what, const char *why)
-{
-	fprintf(stderr, "arax: %s: %s\n", what, why);
-	exit(1);
-}
-
-static void table_row(struct table *table, ...)
-{
-	va_list arguments;
-
-	if (table->rows == table->capacity) {
-		table->capacity = table->capacity ? table->capacity * 2 : 16;
-		table->cells = reallocarray(table->cells, (size_t)table->capacity * table->columns,
-					    sizeof(*table->cells));
-		if (!table->cells)
-			die("table", strerror(ENOMEM));
-	}
-	va_start(arguments, table);
-	for (unsigned i = 0; i < table->columns; i++) {
-		char *cell = strdup(va_arg(arguments, const char *));
-
-		if (!cell)
-			die("table", strerror(ENOMEM));
-		table->cells[table->rows * table->columns + i] = cell;
-	}
-	va_end(arguments);
-	table->rows++;
-}
-
-/* Prints and empties it. */
-static void table_print(struct table *table)
-{
-	int widths[COLUMNS_MAX] = {0};
-
-	for (unsigned i = 0; i < table->rows * table->columns; i++) {
-		int length = (int)strlen(table->cells[i]);
-
-		if (length > widths[i % table->columns])
-			widths[i % table->columns] = length;
-	}
-	for (unsigned r = 0; r < table->rows; r++) {
-		for (unsigned c = 0; c < table->columns; c++) {
-			char *cell = table->cells[r * table->columns + c];
-			bool last = c + 1 == table->columns;
-
-			if (table->kinds[c] == 'r')
-				printf("%*s%s", widths[c], cell, last ? "" : "  ");
-			else if (last)
-				fputs(cell, stdout);
-			else
-				printf("%-*s  ", widths[c], cell);
-			free(cell);
-		}
-		putchar('\n');
-	}
-	free(table->cells);
-	table->cells = NULL;
-	table->rows = table->capacity = 0;
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key)) ?: "";
-}
-
-/* A number for people; a few of them may be in use at a time. */
-static const char *format(const char *how, ...) __attribute__((format(printf, 1, 2)));
-static const char *format(const char *how, ...)
-{
-	static char buffers[16][64];
-	static unsigned next;
-	char *buffer = buffers[next++ % 16];
-	va_list arguments;
-
-	va_start(arguments, how);
-	vsnprintf(buffer, sizeof(buffers[0]), how, arguments);
-	va_end(arguments);
-	return buffer;
-}
-
-static const char *number(const json_t *object, const char *key)
-{
-	return format("%lld", (long long)json_integer_value(json_object_get(object, key)));
-}
-
-static const char *bytes(const json_t *object, const char *key)
-{
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-	double value = json_number_value(json_object_get(object, key));
-	unsigned unit = 0;
-
-	while (value >= 1024 && unit < 4) {
-		value /= 1024;
-		unit++;
-	}
-	return format(unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
-}
-
-static const char *duration(const json_t *object, const char *key)
-{
-	double ms = json_number_value(json_object_get(object, key));
-
-	if (ms < 1000)
-		return format("%.3f ms", ms);
-	if (ms < 60000)
-		return format("%.2f s", ms / 1000);
-	if (ms < 3600000)
-		return format("%d min %02d s", (int)(ms / 60000), (int)(ms / 1000) % 60);
-	return format("%d h %02d min", (int)(ms / 3600000), (int)(ms / 60000) % 60);
-}
-
-static int try_path(const char *path, char *used, size_t size)
-{
-	snprintf(used, size, "%s", path);
-	return arax_socket_connect(path);
-}
-
-/* The daemon's socket, looked for where applications look. */
-static int daemon_connect(char *used, size_t size)
-{
-	const char *set = getenv("ARAX_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR");
-	char path[256];
-
-	if (set && *set)
-		return try_path(set, used, size);
-	int fd = try_path("/run/arax/araxd.sock", used, size);
-	if (fd >= 0)
-		return fd;
-	if (runtime && runtime[0] == '/')
-		snprintf(path, sizeof(path), "%s/arax/araxd.sock", runtime);
-	else
-		snprintf(path, sizeof(path), "/tmp/arax-%u/araxd.sock", geteuid());
-	return try_path(path, used, size);
-}
-
-/* Asks one question. Return: the descriptor that came with the answer, -1 for none. */
-static int daemon_ask(int fd, unsigned type)
-{
-	struct arax_control_plain message = {
-	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = (uint16_t)type, .major = 1, .id = 1}};
-	int fds[ARAX_FDS_MAX];
-	int error = arax_socket_send(fd, &message, sizeof(message), NULL, 0);
-
-	if (error)
-		die("asking araxd", strerror(-error));
-	ssize_t n = arax_socket_recv(fd, &message, sizeof(message), fds, TIMEOUT_MS);
-	if (n < 0)
-		die("araxd does not answer", strerror((int)-n));
-	if (n != sizeof(message))
-		die("araxd", "the connection was closed");
-	if (message.head.error)
-		die("araxd", strerror(abs(message.head.error)));
-	return fds[0];
-}
-
-static json_t *daemon_json(int fd, unsigned type)
-{
-	const void *data;
-	json_error_t wrong;
-	size_t size;
-	int memfd = daemon_ask(fd, type);
-	int error = memfd < 0 ? -EPROTO : arax_memfd_map(memfd, JSON_MAX_SIZE, &data, &size);
-
-	if (error)
-		die("araxd's answer", strerror(-error));
-	json_t *root = json_loadb(data, size, 0, &wrong);
-	if (!root)
-		die("araxd's answer", wrong.text);
-	munmap((void *)(uintptr_t)data, size);
-	close(memfd);
-	return root;
-}
-
-static void print_json(json_t *root)
-{
-	if (json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) < 0)
-		die("output", "failed");
-	putchar('\n');
-}
 
 /* What stands around tenants or compilers. */
 static void print_sandbox(const char *of, const json_t *sandbox)
@@ -393,13 +196,34 @@ static int command_stop(int fd, bool json)
 
 static void help(FILE *out)
 {
-	fputs("usage: arax status [--json]   the daemon, its clients and what ran where\n"
-	      "       arax devices [--json]  the devices and their state\n"
-	      "       arax stop              end the daemon when its clients have left\n"
-	      "       arax --help | --version\n"
-	      "\n"
-	      "The daemon is the one at $ARAX_SOCKET, else the system's, else the user's own.\n",
-	      out);
+	fputs(
+	    "usage: arax status [--json]   the daemon, its clients and what ran where\n"
+	    "       arax devices [--json]  the devices and their state\n"
+	    "       arax top [--once | --batch] [--interval SECONDS]\n"
+	    "                              devices and applications, live\n"
+	    "       arax trace FILE [--seconds N | -- PROGRAM ARGUMENTS...]\n"
+	    "                              every command on every device, as a Perfetto timeline\n"
+	    "       arax plot TRACE.json OUT.svg\n"
+	    "                              a picture of such a timeline\n"
+	    "       arax stop              end the daemon when its clients have left\n"
+	    "       arax --help | --version\n"
+	    "\n"
+	    "The daemon is the one at $ARAX_SOCKET, else the system's, else the user's own.\n",
+	    out);
+}
+
+/* Commands with options of their own. Return: -1 when it is none of them. */
+static int run_large(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int (*run)(int argc, char **argv);
+	} commands[] = {{"trace", command_trace}};
+
+	for (size_t i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	return -1;
 }
 
 int main(int argc, char **argv)
@@ -410,8 +234,10 @@ int main(int argc, char **argv)
 	} commands[] = {
 	    {"status", command_status}, {"devices", command_devices}, {"stop", command_stop}};
 	bool json = argc == 3 && strcmp(argv[2], "--json") == 0;
-	char path[256];
+	int status = run_large(argc, argv);
 
+	if (status >= 0)
+		return status;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return puts("arax " ARAX_VERSION) < 0;
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
@@ -419,12 +245,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (argc < 2 || argc > (json ? 3 : 2) || strcmp(argv[1], commands[i].name) != 0)
 			continue;
-		int fd = daemon_connect(path, sizeof(path));
-		if (fd < 0)
-			die(path, fd == -ENOENT || fd == -ECONNREFUSED
-				      ? "no daemon is running there"
-				      : strerror(-fd));
-		int status = commands[i].run(fd, json);
+		int fd = daemon_open();
+		status = commands[i].run(fd, json);
 		close(fd);
 		return status;
 	}

@@ -15,7 +15,7 @@ target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(araxd PRIVATE arax-kernels arax-transport PkgConfig::INIH
 	PkgConfig::JANSSON PkgConfig::SYSTEMD)
 
-add_executable(arax arax.c)
+add_executable(arax arax.c arax_cli.c arax_trace.c trace_json.c)
 target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}")
 target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(arax PRIVATE arax-transport PkgConfig::JANSSON ${CMAKE_DL_LIBS})
@@ -46,6 +46,13 @@ add_dependencies(test-scheduler-araxd araxd test-scheduler-fake-child)
 add_test(NAME scheduler.araxd COMMAND test-scheduler-araxd $<TARGET_FILE:araxd>
 	$<TARGET_FILE:test-scheduler-fake-child>)
 set_tests_properties(scheduler.araxd PROPERTIES TIMEOUT 120)
+
+add_executable(test-scheduler-trace-json test_trace_json.c trace_json.c)
+target_compile_definitions(test-scheduler-trace-json PRIVATE _GNU_SOURCE)
+target_include_directories(test-scheduler-trace-json PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(test-scheduler-trace-json PRIVATE PkgConfig::JANSSON)
+add_test(NAME scheduler.trace-json COMMAND test-scheduler-trace-json)
+set_tests_properties(scheduler.trace-json PROPERTIES TIMEOUT 120)
 
 install(TARGETS araxd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 install(TARGETS arax RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
