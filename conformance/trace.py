@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""arax trace, looking at programs that say themselves what they did.
+"""arax trace, plot and top, looking at programs that say themselves what they did.
 
 trace.py --helper HELPER --bin DIR [TEST...]   every test has a daemon of its own
 
@@ -11,9 +11,12 @@ import argparse
 import collections
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 from lifecycle import Failure, World, check, poll, PATIENCE
 
@@ -295,6 +298,86 @@ def test_bad(world):
     for wrong in ([], [path, "--seconds", "x"], [path, "--seconds", "-1"], [path, "--nonsense"],
                   [path, "--seconds", "1", "--", "/bin/true"]):
         arax(world, "trace", *wrong, status=2)
+
+
+def test_plot(world):
+    path, picture = (os.path.join(world.directory, name) for name in ("t.json", "t.svg"))
+    arax(world, "trace", path, "--", world.helper, "run")
+    arax(world, "plot", path, picture)
+    with open(picture, "rb") as file:
+        first = file.read()
+    arax(world, "plot", path, picture)
+    with open(picture, "rb") as file:
+        check(first == file.read(), "another picture of the same trace")
+    tree = xml.etree.ElementTree.fromstring(first)
+    kinds = collections.Counter(each.get("class") for each in tree.iter())
+    devices = {each["args"]["device"] for each in Trace(path).slices}
+    check(kinds["lane"] == len(devices) and kinds["legend"] == 1 and kinds["axis"] == 1, f"{kinds} {devices}")
+
+    cut, other = (os.path.join(world.directory, name) for name in ("cut.json", "other.json"))
+    with open(path, "rb") as whole, open(cut, "wb") as part:
+        part.write(whole.read()[:-500])
+    with open(other, "w", encoding="ascii") as file:
+        file.write('{"name": "no trace"}')
+    os.remove(picture)
+    for wrong, why in ((cut, "cut off"), (other, "not a trace"), ("/dev/null", "cut off"),
+                       (path + "x", "No such file"), (world.directory, "directory")):
+        said = arax(world, "plot", wrong, picture, status=1).stderr
+        check(why in said and wrong in said, f"{wrong}: {said}")
+    check(not os.path.exists(picture), "a picture of nothing")
+    check("No space left" in arax(world, "plot", path, "/dev/full", status=1).stderr, "no word of the disk")
+    check("nowhere" in arax(world, "plot", path, world.directory + "/nowhere/x.svg", status=1).stderr, "no name")
+    arax(world, "plot", path, status=2)
+
+
+def test_top(world):
+    check("no daemon" in arax(world, "top", "--once", status=1).stderr, "no word of the daemon")
+    world.daemon()
+    client = world.client("spin")
+    client.line("spinning")
+    said = arax(world, "top", "--once", "--interval", "0.3").stdout
+    line = next((each.split() for each in said.splitlines() if each.split()[:1] == [str(client.pid)]), None)
+    check(line, f"{client.pid} is not in {said}")
+    name, queue, memory = line[1], line[5], " ".join(line[8:10])
+    check(name == os.path.basename(world.helper)[:16] and queue == "1", f"{line}")
+    check(memory.endswith("KiB") and float(line[8]) >= 16, f"memory: {memory} in {line}")
+    check(all(device in said for device in ("cpu-basic", "cpu-pthread")), said)
+    said = arax(world, "top", "--batch", "--count", "3", "--interval", "0.05").stdout
+    check(said.count("DEVICE") == 3, said)
+    check("terminal" in arax(world, "top", status=1).stderr, "no word of the terminal")
+    arax(world, "top", "--interval", "0", status=2)
+    arax(world, "top", "nonsense", status=2)
+
+
+def test_top_live(world):
+    world.daemon()
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(f"{world.bin}/arax", ["arax", "top", "--interval", "0.1"],
+                  {**world.environment(), "TERM": "xterm", "LINES": "30", "COLUMNS": "120"})
+    seen = b""
+    try:
+        while b"no application" not in seen:
+            ready = select.select([master], [], [], PATIENCE)[0]
+            check(ready, f"nothing more than {seen}")
+            seen += os.read(master, 65536)
+        os.write(master, b"q")
+
+        def ended():
+            if select.select([master], [], [], 0)[0]:
+                try:
+                    os.read(master, 65536)
+                except OSError:
+                    pass
+            return os.waitpid(pid, os.WNOHANG)
+        status = poll(lambda: (lambda got: got if got[0] else None)(ended()), "arax top ends")[0][1]
+        pid = 0
+        check(status == 0, f"arax top ended with {status}")
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(master)
 
 
 TESTS = {name[5:]: function for name, function in globals().items() if name.startswith("test_")}

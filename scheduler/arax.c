@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * arax: asks araxd how it is and prints the answer. Finds the daemon as applications do; never
- * starts one. arax_trace.c has the larger command.
+ * starts one. The larger commands are in arax_top.c, arax_trace.c and arax_plot.c.
  */
 #include "scheduler/arax_cli.h"
 #include "transport/control.h"
@@ -218,7 +218,7 @@ static int run_large(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} commands[] = {{"trace", command_trace}};
+	} commands[] = {{"top", command_top}, {"trace", command_trace}, {"plot", command_plot}};
 
 	for (size_t i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)

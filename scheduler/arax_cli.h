@@ -53,5 +53,7 @@ void print_json(json_t *root);
 
 /* The larger commands, each in a file of its own. Arguments without "arax"; exit status. */
 int command_trace(int argc, char **argv);
+int command_top(int argc, char **argv);
+int command_plot(int argc, char **argv);
 
 #endif

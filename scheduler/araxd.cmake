@@ -4,6 +4,7 @@
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(NCURSES REQUIRED IMPORTED_TARGET ncurses)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_domain.c araxd_loop.c
@@ -15,10 +16,11 @@ target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(araxd PRIVATE arax-kernels arax-transport PkgConfig::INIH
 	PkgConfig::JANSSON PkgConfig::SYSTEMD)
 
-add_executable(arax arax.c arax_cli.c arax_trace.c trace_json.c)
+add_executable(arax arax.c arax_cli.c arax_plot.c arax_top.c arax_trace.c plot.c trace_json.c)
 target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}")
 target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(arax PRIVATE arax-transport PkgConfig::JANSSON ${CMAKE_DL_LIBS})
+target_link_libraries(arax PRIVATE arax-transport PkgConfig::JANSSON PkgConfig::NCURSES
+	${CMAKE_DL_LIBS} m)
 
 add_executable(test-scheduler-config test_config.c config.c ../kernels/sandbox_walls.c)
 target_compile_definitions(test-scheduler-config PRIVATE _GNU_SOURCE)
@@ -47,10 +49,10 @@ add_test(NAME scheduler.araxd COMMAND test-scheduler-araxd $<TARGET_FILE:araxd>
 	$<TARGET_FILE:test-scheduler-fake-child>)
 set_tests_properties(scheduler.araxd PROPERTIES TIMEOUT 120)
 
-add_executable(test-scheduler-trace-json test_trace_json.c trace_json.c)
+add_executable(test-scheduler-trace-json test_trace_json.c plot.c trace_json.c)
 target_compile_definitions(test-scheduler-trace-json PRIVATE _GNU_SOURCE)
 target_include_directories(test-scheduler-trace-json PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(test-scheduler-trace-json PRIVATE PkgConfig::JANSSON)
+target_link_libraries(test-scheduler-trace-json PRIVATE PkgConfig::JANSSON m)
 add_test(NAME scheduler.trace-json COMMAND test-scheduler-trace-json)
 set_tests_properties(scheduler.trace-json PROPERTIES TIMEOUT 120)
 

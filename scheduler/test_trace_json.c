@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Traces as JSON, without any process: what is written is what was given, and whatever an
- * application says it stays JSON (jansson reads it).
+ * Traces as JSON, and pictures of them, without any process: what is written is what was given,
+ * whatever an application says it stays JSON (jansson reads it), and bad files are refused.
  */
+#include "scheduler/plot.h"
 #include "scheduler/trace_json.h"
 #include "transport/testing.h"
 
@@ -297,6 +298,131 @@ static void test_full_disk(void)
 	fclose(full);
 }
 
+/* ---- pictures ------------------------------------------------------------------------------- */
+
+static char *draw(const json_t *root)
+{
+	char error[PLOT_ERROR] = "";
+	struct plot *plot = plot_read(root, error);
+	char *text;
+	size_t size;
+
+	if (!plot)
+		fprintf(stderr, "%s\n", error);
+	CHECK(plot);
+	FILE *out = open_memstream(&text, &size);
+	plot_draw(plot, out);
+	CHECK(fclose(out) == 0);
+	plot_free(plot);
+	return text;
+}
+
+static size_t occurrences(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)); text += strlen(what))
+		n++;
+	return n;
+}
+
+static void test_plot(void)
+{
+	struct arax_trace_head head = {.ndevices = 2, .devices = {"cpu-basic", "cpu-pthread"}};
+	struct output o;
+
+	open_output(&o, 1 << 20);
+	for (int pid = 10; pid < 12; pid++) {
+		struct trace_app *app =
+		    trace_json_app(o.json, pid, 0, 1, pid == 10 ? "<one> & two" : "other");
+		trace_json_devices(app, &head);
+		for (unsigned i = 0; i < 10; i++) {
+			struct arax_trace_event event =
+			    launch(i + 1, "k<1>", 1000 + i * 100000, 90000 + i * 100000);
+
+			event.device = i & 1;
+			trace_json_event(app, ARAX_TRACE_TENANT, &event, NOW);
+		}
+	}
+	json_t *root = close_output(&o);
+	char *picture = draw(root), *again = draw(root);
+	CHECK(strcmp(picture, again) == 0);
+	CHECK(strncmp(picture, "<svg ", 5) == 0 && strstr(picture, "</svg>"));
+	CHECK(occurrences(picture, "class=\"lane\"") == 2);
+	CHECK(occurrences(picture, "class=\"legend\"") == 2);
+	CHECK(occurrences(picture, "<title>") == 20);
+	CHECK(occurrences(picture, "&lt;one&gt; &amp; two (10)") == 11);
+	CHECK(strstr(picture, ">cpu-basic <") && strstr(picture, ">cpu-pthread <"));
+	CHECK(strstr(picture, "0.2 ms</text>") || strstr(picture, "200 \xc2\xb5s</text>"));
+	CHECK(!strstr(picture, "nan") && !strstr(picture, "inf"));
+	free(picture);
+	free(again);
+	json_decref(root);
+}
+
+/* A long trace is no larger a picture than its dots. */
+static void test_plot_small(void)
+{
+	struct output o;
+
+	open_output(&o, 256 << 20);
+	struct trace_app *app = trace_json_app(o.json, 1, 1, 2, "app");
+	for (unsigned i = 0; i < 100000; i++) {
+		struct arax_trace_event event = launch(i + 1, "k", 100 + i * 10, 105 + i * 10);
+
+		trace_json_event(app, ARAX_TRACE_TENANT, &event, NOW);
+	}
+	json_t *root = close_output(&o);
+	char *picture = draw(root);
+	CHECK(strlen(picture) < 400000);
+	CHECK(strstr(picture, "100000 commands"));
+	free(picture);
+	json_decref(root);
+}
+
+static void refused(const char *text, const char *because)
+{
+	char error[PLOT_ERROR] = "";
+	json_t *root = json_loads(text, JSON_DECODE_ANY, NULL);
+
+	CHECK(root);
+	CHECK(!plot_read(root, error));
+	if (!strstr(error, because))
+		fprintf(stderr, "%s\n", error);
+	CHECK(strstr(error, because));
+	json_decref(root);
+}
+
+static void test_plot_bad(void)
+{
+	refused("{}", "no traceEvents");
+	refused("5", "no traceEvents");
+	refused("{\"traceEvents\": 5}", "no traceEvents");
+	refused("[1]", "event 0 has no phase");
+	refused("[{\"ph\": \"X\"}]", "has no name");
+	refused("[{\"ph\": \"X\", \"name\": \"a\", \"pid\": 1, \"tid\": 1}]", "no time");
+	refused("[{\"ph\": \"M\"}, {\"ph\": \"X\", \"name\": \"a\", \"pid\": 1, \"tid\": 1, "
+		"\"ts\": 1, \"dur\": -1}]",
+		"event 1 has no duration");
+	refused("[{\"ph\": \"X\", \"name\": \"a\", \"pid\": 1, \"tid\": 1, \"ts\": 1e300, "
+		"\"dur\": 1}]",
+		"no time");
+	/* Nothing, and nothing but a moment, are traces. */
+	json_t *root = json_loads("[]", 0, NULL);
+	char *picture = draw(root);
+	CHECK(strstr(picture, "0 commands") && !strstr(picture, "nan"));
+	free(picture);
+	json_decref(root);
+	root = json_loads("[{\"ph\": \"X\", \"name\": \"a\", \"pid\": 1, \"tid\": 1, \"ts\": 1, "
+			  "\"dur\": 0}]",
+			  0, NULL);
+	picture = draw(root);
+	CHECK(strstr(picture, "1 commands") && strstr(picture, "thread 1"));
+	CHECK(!strstr(picture, "nan"));
+	free(picture);
+	json_decref(root);
+}
+
 int main(void)
 {
 	test_events();
@@ -305,6 +431,9 @@ int main(void)
 	test_hostile();
 	test_limit();
 	test_full_disk();
+	test_plot();
+	test_plot_small();
+	test_plot_bad();
 	puts("ok");
 	return 0;
 }
