@@ -9,7 +9,7 @@
  *               when the tenant was killed, one more
  *   flood N     N null kernels as fast as they go
  *   null N      N null kernels, each with clFinish(): the median of the times in ns, and the first
- *               and last deciles
+ *               percentile, which other processes disturb less
  */
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl.h>
@@ -261,7 +261,7 @@ static void measure_null(long n)
 			    (end.tv_sec - begin.tv_sec) * 1000000000l + end.tv_nsec - begin.tv_nsec;
 	}
 	qsort(times, (size_t)n, sizeof(*times), compare);
-	printf("%ld %ld %ld\n", times[n / 2], times[n / 10], times[n - 1 - n / 10]);
+	printf("%ld %ld\n", times[n / 2], times[n / 100]);
 	free(times);
 }
 
