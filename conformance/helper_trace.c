@@ -212,7 +212,16 @@ static void spin(void)
 		     "launch");
 	must(clFinish(queue), "finish");
 	must(clSetKernelArg(endless, 0, sizeof(buffer), &buffer), "argument");
-	must(clEnqueueNDRangeKernel(queue, endless, 1, NULL, &one, NULL, 0, NULL, NULL), "launch");
+	cl_event event;
+	cl_int status = CL_QUEUED;
+	must(clEnqueueNDRangeKernel(queue, endless, 1, NULL, &one, NULL, 0, NULL, &event),
+	     "launch");
+	/* One that has not begun when its tenant dies is executed by the next. */
+	while (status > CL_RUNNING)
+		must(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status),
+				    &status, NULL),
+		     "status");
+	must(clReleaseEvent(event), "release");
 	puts("spinning");
 	fflush(stdout);
 	/* Ends with the tenant. */
