@@ -134,6 +134,13 @@ static void on_give_stack(int number, siginfo_t *info, void *context)
 	sem_post(&stack_given);
 }
 
+/* ThreadSanitizer holds signals back and has a thread that takes none: no stacks there. */
+#ifdef __SANITIZE_THREAD__
+#define GIVE_STACKS 0
+#else
+#define GIVE_STACKS 1
+#endif
+
 static int give_stack(pid_t thread)
 {
 	struct timespec limit;
@@ -163,7 +170,7 @@ int tenant_signals(const struct sandbox *sandbox)
 	signal(SIGPIPE, SIG_IGN);
 	if (sem_init(&stack_given, 0, 0) || sigaction(SIGRTMIN, &stack, NULL))
 		return -errno;
-	int rc = sandbox_threads(sandbox, give_stack);
+	int rc = GIVE_STACKS ? sandbox_threads(sandbox, give_stack) : 0;
 	signal(SIGRTMIN, SIG_DFL);
 	return rc;
 }
