@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * device_ops: what a back end must be able to do. The same table serves the CPU devices inside a
- * tenant and, later, accelerators in arax-device. A back end executes; it never decides about order
- * (scheduler/graph.c has done that) or place (scheduler/policy.c).
+ * device_ops: what a back end must be able to do. The same table serves the devices inside a
+ * tenant (PoCL on the arena itself), those in an arax-device process, and, in the tenant, the
+ * stand-in for the latter (devices/remote.c). A back end executes; it never decides about order
+ * (scheduler/graph.c has done that), place (scheduler/policy.c) or where data is
+ * (scheduler/residency.c).
  *
- * Threads: all calls come from the tenant's dispatch thread. Completion may come on any thread.
+ * Two kinds of devices: those that use memory objects in place, in the arena, and discrete ones,
+ * whose memory objects are copies of their own that transfer() fills and reads back.
+ *
+ * Asynchronous: whatever is given to a stream is done in the order in which it was given, and each
+ * ends with a call of its done. An error of one command is that command's alone.
+ *
+ * Threads: all calls come from one thread (the tenant's dispatch thread, or in arax-device the
+ * thread of the link). done may be called on any thread, also before the call that was given it has
+ * returned.
+ *
+ * Errors: negative OpenCL errors. CL_MEM_OBJECT_ALLOCATION_FAILURE: the device has no memory left,
+ * with less in it the same might succeed. CL_DEVICE_NOT_AVAILABLE: the device is lost with all that
+ * was in its memory, and every further call will fail alike.
  */
 #ifndef ARAX_DEVICES_DEVICE_H
 #define ARAX_DEVICES_DEVICE_H
@@ -27,10 +41,13 @@ struct arax_device_stream; /* executes what it is given in order */
 struct arax_mem_desc {
 	uint32_t type;	/* cl_mem_object_type */
 	uint64_t flags; /* cl_mem_flags: access qualifiers only */
-	void *data;	/* in the arena */
+	void *data;	/* in the arena; discrete devices: what transfer() copies from and to */
 	uint64_t size;
 	uint32_t channel_order, channel_type;
 	uint64_t width, height, depth, array_size, row_pitch, slice_pitch;
+	/* Discrete devices: a part of another buffer, from its byte origin on. */
+	struct arax_device_mem *parent;
+	uint64_t origin;
 };
 
 struct arax_launch_arg {
@@ -41,15 +58,42 @@ struct arax_launch_arg {
 	struct arax_device_sampler *sampler; /* SAMPLER */
 };
 
+/* Called once, on any thread, when something that was accepted has ended. status: 0 or a negative
+ * OpenCL error; times in ns of CLOCK_MONOTONIC. */
+typedef void (*arax_device_done)(void *arg, int status, uint64_t start_ns, uint64_t end_ns);
+
 struct arax_launch {
 	struct arax_device_kernel *kernel;
 	uint32_t work_dim, nargs;
 	size_t offset[3], global[3], local[3];
 	bool has_local;
 	const struct arax_launch_arg *args;
-	/* Called once, on any thread, when the launch was accepted and has ended. status: 0 or a
-	 * negative OpenCL error; times in ns of CLOCK_MONOTONIC. */
-	void (*done)(void *arg, int status, uint64_t start_ns, uint64_t end_ns);
+	arax_device_done done;
+	void *arg;
+};
+
+enum arax_direction { ARAX_TO_DEVICE, ARAX_FROM_DEVICE };
+
+/* A copy between the arena and a discrete device. host: where the object's byte offset is in the
+ * arena; it may not be touched by anybody else before done. Images move as a whole (offset 0, the
+ * object's size) and lie in the arena with the pitches of their description. */
+struct arax_transfer {
+	enum arax_direction direction;
+	struct arax_device_mem *mem;
+	uint64_t offset, size;
+	void *host;
+	arax_device_done done;
+	void *arg;
+};
+
+/* A program for a device. done, when not NULL, allows program_load() to return at once and build in
+ * the background: it is then called exactly once, on any thread, with 0 or a negative OpenCL error
+ * and the compiler's words (valid during the call). Without done the call waits. */
+struct arax_program_source {
+	const struct arax_result *result; /* of arax-compile; outlives the program */
+	const void *request; /* what it was built from, or NULL; outlives the program */
+	size_t request_size;
+	void (*done)(void *arg, int status, const char *log);
 	void *arg;
 };
 
@@ -59,7 +103,7 @@ struct arax_device_ops {
 	int (*mem_new)(struct arax_device *dev, const struct arax_mem_desc *desc,
 		       struct arax_device_mem **mem);
 	void (*mem_free)(struct arax_device *dev, struct arax_device_mem *mem);
-	int (*program_load)(struct arax_device *dev, const struct arax_result *result,
+	int (*program_load)(struct arax_device *dev, const struct arax_program_source *source,
 			    struct arax_device_program **program);
 	void (*program_free)(struct arax_device *dev, struct arax_device_program *program);
 	int (*kernel_new)(struct arax_device *dev, struct arax_device_program *program,
@@ -76,14 +120,24 @@ struct arax_device_ops {
 		      const struct arax_launch *launch);
 	/* Description for arax_device_info; only for devices that define the virtual one. */
 	int (*describe)(struct arax_device *dev, struct arax_device_info *info);
+	/* Discrete devices. As launch(). */
+	int (*transfer)(struct arax_device *dev, struct arax_device_stream *stream,
+			const struct arax_transfer *transfer);
+	/* Devices whose completions are fetched, not called; else NULL. Calls done for whatever has
+	 * ended. Return: how many, or -errno: the device is lost (done was called for all). */
+	int (*poll)(struct arax_device *dev);
+	/* Is there something for poll()? One load; never waits. */
+	bool (*ready)(const struct arax_device *dev);
 };
 
 struct arax_device {
 	const struct arax_device_ops *ops;
-	char name[32];	    /* "cpu-basic", "cpu-pthread" */
+	char name[32];	    /* "cpu-basic", "cpu-pthread", "sim0" */
 	unsigned index;	    /* position in the tenant's table and in the statistics */
 	bool inline_launch; /* a launch occupies the dispatch thread until it has ended */
+	bool discrete;	    /* memory objects are copies of its own */
 	unsigned parallel;  /* compute units that one launch can use */
+	struct arax_device_caps caps;
 	void *priv;
 };
 

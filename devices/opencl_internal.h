@@ -50,7 +50,7 @@ static inline const cl_icd_dispatch *opencl_cl(const struct arax_device *dev)
 	return opencl_device(dev)->opencl->cl;
 }
 
-int opencl_program_load(struct arax_device *dev, const struct arax_result *result,
+int opencl_program_load(struct arax_device *dev, const struct arax_program_source *source,
 			struct arax_device_program **program);
 void opencl_program_free(struct arax_device *dev, struct arax_device_program *program);
 int opencl_kernel_new(struct arax_device *dev, struct arax_device_program *program,

@@ -90,9 +90,10 @@ static cl_int build(const struct opencl_device *device, const unsigned char *bin
 	return err;
 }
 
-int opencl_program_load(struct arax_device *dev, const struct arax_result *result,
+int opencl_program_load(struct arax_device *dev, const struct arax_program_source *source,
 			struct arax_device_program **out)
 {
+	const struct arax_result *result = source->result;
 	const struct arax_target *target = find_target(dev, result);
 	if (!target || !result->binary || result->binary_size < POCL_ID_OFFSET + sizeof(target->id))
 		return CL_INVALID_BINARY;

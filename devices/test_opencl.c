@@ -327,7 +327,8 @@ static void set_up(void)
 	CHECK(result && result->nkernels == 7);
 	for (unsigned d = 0; d < 2; d++) {
 		uint64_t start = arax_now_ns();
-		CHECK(!devices[d].ops->program_load(&devices[d], result, &programs[d]));
+		const struct arax_program_source source = {.result = result};
+		CHECK(!devices[d].ops->program_load(&devices[d], &source, &programs[d]));
 		printf("%s: loaded in %.1f ms\n", devices[d].name,
 		       (double)(arax_now_ns() - start) / 1e6);
 		CHECK(!devices[d].ops->stream_new(&devices[d], &streams[d]));

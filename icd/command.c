@@ -166,9 +166,14 @@ static int announce_user_events(struct connection *conn, const struct command_de
 
 static int announce_mem(struct connection *conn, cl_mem mem)
 {
+	int err = mem->parent ? announce_mem(conn, mem->parent) : 0;
+	if (err)
+		return err;
 	struct arax_op_mem_define define = {
 	    .head = {.size = sizeof(define), .op = ARAX_OP_MEM_DEFINE, .slot = ARAX_NO_SLOT},
 	    .mem = mem->handle,
+	    .parent = mem->parent ? mem->parent->handle : 0,
+	    .home = ARAX_NO_HOME,
 	    .type = mem->type,
 	    .flags = mem->flags & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY),
 	    .data_off = (uint64_t)(mem->data - conn->base),
@@ -187,7 +192,7 @@ static int announce_mem(struct connection *conn, cl_mem mem)
 		define.row_pitch = mem->row_pitch;
 		define.slice_pitch = mem->slice_pitch;
 	}
-	int err = connection_send(conn, &define.head);
+	err = connection_send(conn, &define.head);
 	mem->announced = !err;
 	if (!err)
 		recover_define(conn, &define.head);

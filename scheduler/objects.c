@@ -280,7 +280,8 @@ int program_on(struct objects *objects, struct program *program, unsigned device
 	/* Not tried again: it would fail the same way, and cost milliseconds every time. */
 	if (!program->result || program->result->error || program->failed >> device & 1)
 		return INVALID_PROGRAM_EXECUTABLE;
-	int rc = dev->ops->program_load(dev, program->result, &program->on[device]);
+	const struct arax_program_source source = {.result = program->result};
+	int rc = dev->ops->program_load(dev, &source, &program->on[device]);
 	if (rc == OUT_OF_HOST_MEMORY)
 		return rc; /* that may pass */
 	if (rc) {

@@ -32,14 +32,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define POLICY_DEVICES 8
+#define POLICY_DEVICES 16
 #define POLICY_BUCKETS 48 /* by the logarithm of the number of work-items */
 
 /* What is known about a device at this moment. */
 struct policy_device {
-	bool inline_launch; /* occupies the dispatch thread, see struct arax_device */
-	unsigned parallel;  /* compute units */
-	uint32_t queued;    /* launches that it has not finished */
+	bool inline_launch;  /* occupies the dispatch thread, see struct arax_device */
+	bool discrete;	     /* data has to move there */
+	unsigned parallel;   /* compute units */
+	uint32_t queued;     /* launches that it has not finished */
+	uint32_t share;	     /* of 1024: the lease; devices with 0 are never candidates */
+	uint32_t depth;	     /* launches in flight that the lease allows; 0: no bound */
+	uint64_t backlog_ns; /* predicted time of what is queued there */
+	float bytes_per_ns, latency_ns; /* of transfers, learned; 0: not known */
+	char name[32];
 };
 
 /* What was learned about one kernel: a moving average per size and device. 0: nothing yet. */
@@ -57,7 +63,10 @@ struct policy_launch {
 	uint32_t candidates;	  /* bit n: device n may run it; at least one bit */
 	bool busy;		  /* other commands are waiting for the dispatch thread */
 	const struct policy_device *devices;
-	uint64_t handover_ns; /* learn() only: until an idle device began with it; 0: unknown */
+	const uint64_t *missing; /* per device: bytes that would have to move there; NULL: none */
+	const char *kernel;	 /* its name, "" when there is none */
+	uint64_t now_ns;	 /* CLOCK_MONOTONIC, or the simulator's clock; 0: not read */
+	uint64_t handover_ns;	 /* learn() only: until an idle device began with it; 0: unknown */
 };
 
 /* A policy's own memory; zeroed at start. */

@@ -290,7 +290,7 @@ static void marker(uint32_t slot, uint32_t queue, bool all, bool barrier, const 
 
 static void host(uint32_t slot, uint32_t queue, const uint32_t *waits, unsigned nwait)
 {
-	struct arax_op_host op = {.unused = 0};
+	struct arax_op_host op = {.access = ARAX_ACCESS_NONE};
 	send_record(&op, ARAX_OP_HOST, slot, queue, waits, nwait, NULL, 0);
 }
 

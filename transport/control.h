@@ -30,6 +30,12 @@ enum arax_control_type {
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
 	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
 	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
+	ARAX_CONTROL_DEVICE = 21,  /* araxd -> tenant, after START: a device comes, changes, goes;
+				      ADD: + memfd of the link (transport/link.h) */
+	ARAX_CONTROL_POLICY = 22,  /* araxd -> tenant, after START: another policy from now on */
+	ARAX_CONTROL_LINK = 23, /* araxd -> arax-device: + memfd of a link, + the tenant's arena */
+	ARAX_CONTROL_UNLINK = 24, /* araxd -> arax-device: that tenant has gone */
+	ARAX_CONTROL_SHARE = 25,  /* araxd -> arax-device: what a tenant may use from now on */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
 };
@@ -84,6 +90,71 @@ struct arax_control_trace {
 	int32_t pid, tenant_pid;
 	uint32_t uid, pad;
 	char program[64];
+};
+
+/* What a device can do, for placement. Sizes in bytes, 0: no limit is known. */
+#define ARAX_FEATURE_IMAGES (1u << 0)
+#define ARAX_FEATURE_IMAGES_3D_WRITE (1u << 1)
+#define ARAX_FEATURE_IMAGES_READ_WRITE (1u << 2)
+#define ARAX_FEATURE_FP64 (1u << 3)
+#define ARAX_FEATURE_FP16 (1u << 4)
+#define ARAX_FEATURE_PRINTF (1u << 5)
+#define ARAX_FEATURE_ARENA (1u << 6)	/* sees the arena at its address: SVM */
+#define ARAX_FEATURE_COMPILER (1u << 7) /* builds from requests (struct arax_program_source) */
+#define ARAX_FEATURE_RESULT (1u << 8)	/* loads arax-compile's binaries for the CPU */
+#define ARAX_FEATURE_SIMULATED (1u << 9)
+struct arax_device_caps {
+	uint32_t features;
+	uint32_t compute_units;
+	uint64_t max_group, max_item_sizes[3];
+	uint64_t local_mem, memory, max_alloc;
+	uint32_t sub_align; /* of the origin of a part of a buffer, in bytes; 0: as the CPU */
+	uint32_t pad;
+	/* A model of the way to its memory, until it has been measured; 0: not known. */
+	uint64_t bandwidth; /* bytes per second */
+	uint64_t latency_ns;
+	char target[64]; /* which variants it takes: "pocl", "rusticl", "oclgrind", "sim" */
+};
+
+/*
+ * A device of a tenant. Names are unique within it; index is its place in the statistics and in
+ * traces, chosen by araxd, never used for another device in the same tenant. share: of 1024, what
+ * the arbiter grants; 0: nothing new may be placed there now (what is in its memory stays). depth:
+ * at most so many commands in flight, so that giving back is quick. DRAIN: nothing new, what is
+ * only there comes home; the tenant answers with the same message when it has. ONLINE undoes that.
+ * LOST: it is gone, with its memory.
+ */
+enum arax_control_device_what {
+	ARAX_DEVICE_ADD,
+	ARAX_DEVICE_LEASE,
+	ARAX_DEVICE_DRAIN,
+	ARAX_DEVICE_ONLINE,
+	ARAX_DEVICE_LOST,
+};
+struct arax_control_device {
+	struct arax_control_head head;
+	uint32_t what, index;
+	uint32_t share, depth;
+	char name[32];
+	struct arax_device_caps caps; /* ADD */
+};
+
+struct arax_control_policy {
+	struct arax_control_head head;
+	char policy[32];
+	char argument[256]; /* of the policy: rules of "pinned", seed of "random" */
+};
+
+/* To arax-device. link: araxd's number of this tenant there; weight and memory are the share. */
+struct arax_control_link {
+	struct arax_control_head head;
+	uint64_t link;
+	uint64_t arena_size; /* LINK */
+	uint64_t memory;     /* bytes of the device that it may have; 0: no limit of its own */
+	uint32_t weight;     /* of execution time, relative to the others' */
+	uint32_t depth;	     /* commands in flight on the device at most; 0: no limit */
+	int32_t tenant_pid;
+	uint32_t pad;
 };
 
 struct arax_control_map {
@@ -162,11 +233,15 @@ struct arax_device_info {
  * One page of statistics per tenant: written by the tenant, read by araxd only, as a hint (a
  * hostile tenant can write what it likes there; araxd clamps and never follows it).
  */
-#define ARAX_STATS_DEVICES 8
+#define ARAX_STATS_DEVICES 16
 #define ARAX_STATS_KERNELS 64
 struct arax_stats_device {
 	char name[32];
 	_Atomic uint64_t commands, busy_ns;
+	_Atomic uint64_t bytes_in, bytes_out; /* to and from a discrete device */
+	_Atomic uint64_t resident;	      /* bytes that it holds of this tenant now */
+	_Atomic uint64_t backlog_ns;	      /* predicted, of what was given to it */
+	_Atomic uint32_t queued, evictions;
 };
 struct arax_stats_kernel {
 	char name[48];

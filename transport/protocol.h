@@ -38,6 +38,13 @@ enum arax_handle_kind {
 #define ARAX_HANDLE(kind, index) (((uint32_t)(kind) << ARAX_HANDLE_INDEX_BITS) | (index))
 #define ARAX_HANDLE_MAX_INDEX (1u << 22) /* a bound on the tenant's tables */
 
+/* What a command does with a range. */
+#define ARAX_ACCESS_NONE 0u
+#define ARAX_ACCESS_READ 1u
+#define ARAX_ACCESS_WRITE 2u
+#define ARAX_ACCESS_BOTH 3u
+#define ARAX_NO_HOME UINT32_MAX
+
 /* record.flags */
 #define ARAX_RECORD_FAILED_WAIT 1u /* an event of the wait list has failed already */
 #define ARAX_RECORD_FLAGS 1u

@@ -55,6 +55,17 @@ enum arax_cq_kind {
 #define ARAX_ENTRY_SLOT(entry) ((entry)&0xFFFFFFu)
 #define ARAX_ENTRY_KIND(entry) ((entry) >> 24)
 
+/*
+ * Where the contents of a memory object are, one byte per object with a range of its own (the index
+ * of its handle; those beyond have none and stay in the arena). Written by the tenant before the
+ * outcome of the command that changes it; the client looks before it touches the range by itself:
+ * with STALE the newest contents of some part are not in the arena, with REPLICA a device holds a
+ * copy of some part that a write would make wrong. 0: the arena is all there is.
+ */
+#define ARAX_HOMES (1u << 18)
+#define ARAX_HOME_REPLICA 1u
+#define ARAX_HOME_STALE 2u
+
 struct arax_ring_index {
 	_Atomic uint32_t head; /* consumed up to here (free-running) */
 	char pad0[60];
@@ -91,6 +102,7 @@ struct arax_shm {
 	struct arax_slot slots[ARAX_SLOTS];
 	uint32_t hq_entries[ARAX_HQ_ENTRIES];
 	uint32_t cq_entries[ARAX_CQ_ENTRIES];
+	_Atomic uint8_t home[ARAX_HOMES];
 	unsigned char sq_data[ARAX_SQ_BYTES];
 };
 
