@@ -221,7 +221,8 @@ static cl_int check_rect(const size_t *origin, const size_t *region, size_t row,
 
 /* ---- reads and writes ----------------------------------------------------------------------- */
 
-static cl_int transfer(struct command_desc *desc, cl_mem buffer, const struct copy *copy)
+static cl_int transfer(struct command_desc *desc, cl_mem buffer, const struct copy *copy,
+		       uint32_t access)
 {
 	struct host_work work = {.run = host_work_copy,
 				 .copy = *copy,
@@ -229,6 +230,7 @@ static cl_int transfer(struct command_desc *desc, cl_mem buffer, const struct co
 
 	mem_sync_in(buffer);
 	desc->refs[0] = &buffer->object;
+	command_reaches(desc, buffer, copy, access);
 	return command_host(desc, &work);
 }
 
@@ -263,7 +265,7 @@ static cl_int read_or_write(struct command_desc *desc, cl_mem buffer, size_t off
 		return error;
 	struct copy copy = to ? linear(to, buffer->data + offset, size)
 			      : linear(buffer->data + offset, from, size);
-	return transfer(desc, buffer, &copy);
+	return transfer(desc, buffer, &copy, to ? ARAX_ACCESS_READ : ARAX_ACCESS_WRITE);
 }
 
 cl_int arax_clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking,
@@ -331,7 +333,7 @@ static cl_int read_or_write_rect(struct command_desc *desc, const struct rect_ca
 	copy.dst_slice = call->to ? host.slice : device.slice;
 	copy.src_row = call->to ? device.row : host.row;
 	copy.src_slice = call->to ? device.slice : host.slice;
-	return transfer(desc, buffer, &copy);
+	return transfer(desc, buffer, &copy, call->to ? ARAX_ACCESS_READ : ARAX_ACCESS_WRITE);
 }
 
 cl_int arax_clEnqueueReadBufferRect(cl_command_queue queue, cl_mem buffer, cl_bool blocking,
@@ -531,9 +533,12 @@ static cl_int map_command(struct command_desc *desc, cl_mem buffer, const struct
 
 	mem_sync_in(buffer);
 	desc->refs[0] = &buffer->object;
+	if (!buffer->host_ptr || buffer->host_ptr == buffer->data)
+		mem_reach_map(desc, buffer, map, false);
 	if ((map->flags & CL_MAP_WRITE_INVALIDATE_REGION) ||
 	    !mem_map_copy(buffer, map, true, &work.copy))
 		return command_marker(desc, false, false);
+	command_reaches(desc, buffer, &work.copy, ARAX_ACCESS_READ);
 	work.bytes = work.copy.width;
 	return command_host(desc, &work);
 }

@@ -19,7 +19,8 @@ typedef void(CL_CALLBACK *build_notify)(cl_program program, void *user_data);
 struct build {
 	cl_program program; /* holds a use */
 	struct arax_writer request;
-	bool reuse; /* the binary is an executable already: nothing to ask for */
+	bool reuse;  /* the binary is an executable already: nothing to ask for */
+	bool source; /* the request says how to make an executable of nothing else */
 	build_notify notify;
 	void *user_data;
 };
@@ -72,14 +73,16 @@ static struct arax_result *result_failed(cl_int error, int err)
 }
 
 /*
- * Installs the outcome: bytes (now the program's) or err. A program made from a binary keeps that
- * when its build fails, for the next attempt.
+ * Installs the outcome: bytes (now the program's) or err; and the request (may be NULL) when the
+ * tenant may have a use for it. A program made from a binary keeps that when its build fails, for
+ * the next attempt.
  */
-static cl_int build_end(cl_program program, int err, unsigned char *bytes, size_t size)
+static cl_int build_end(cl_program program, int err, unsigned char *bytes, size_t size,
+			struct arax_writer *request)
 {
 	struct arax_result *result = err ? NULL : arax_result_parse(bytes, size), *old_result;
 	cl_int error = result ? result->error : CL_OUT_OF_RESOURCES;
-	unsigned char *old_bytes, *old_binary = NULL;
+	unsigned char *old_bytes, *old_binary = NULL, *old_request = NULL;
 	uint32_t old_handle = 0;
 
 	if (error > 0)
@@ -103,6 +106,14 @@ static cl_int build_end(cl_program program, int err, unsigned char *bytes, size_
 			program->binary = error ? NULL : bytes;
 			program->binary_size = error ? 0 : size;
 		}
+		old_request = program->request;
+		program->request = NULL;
+		program->request_size = 0;
+		if (request && !error && connection_wants_requests(program->context->conn)) {
+			program->request = request->data;
+			program->request_size = request->size;
+			*request = (struct arax_writer){0};
+		}
 		program->result_bytes = error ? bytes : NULL;
 	}
 	program->status = error ? CL_BUILD_ERROR : CL_BUILD_SUCCESS;
@@ -113,6 +124,7 @@ static cl_int build_end(cl_program program, int err, unsigned char *bytes, size_
 	arax_result_free(old_result);
 	free(old_bytes);
 	free(old_binary);
+	free(old_request);
 	return error;
 }
 
@@ -131,9 +143,9 @@ static cl_int build_run(struct build *build)
 		size = program->binary_size;
 	} else {
 		err = connection_build(build->request.data, build->request.size, &bytes, &size);
-		arax_writer_free(&build->request);
 	}
-	error = build_end(program, err, bytes, size);
+	error = build_end(program, err, bytes, size, build->source ? &build->request : NULL);
+	arax_writer_free(&build->request);
 	if (build->notify)
 		build->notify(program, build->user_data);
 	object_unuse(&program->object);
@@ -173,7 +185,7 @@ static struct build *build_new(cl_program program, build_notify notify, void *us
 /* Ends a build that could not be described, and frees it (may be NULL). */
 static cl_int build_abandon(cl_program program, struct build *build)
 {
-	cl_int error = build_end(program, -ENOMEM, NULL, 0);
+	cl_int error = build_end(program, -ENOMEM, NULL, 0, NULL);
 
 	if (build) {
 		arax_writer_free(&build->request);
@@ -307,6 +319,8 @@ static cl_int build_program(cl_program program, enum arax_build_kind kind, const
 		return error;
 	options = options ? options : "";
 	build = build_new(program, notify, user_data);
+	if (build)
+		build->source = program->source && kind == ARAX_BUILD_EXECUTABLE;
 	if (!build)
 		err = -ENOMEM;
 	else if (program->source)

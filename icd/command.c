@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Enqueueing. A command takes one of two ways:
- *
- *   at once     nothing that it must wait for is in flight, and the client can do it: reads,
- *               writes, small copies and fills, maps and markers are then a memcpy (or nothing) by
- *               the calling thread, under the queue's lock so that nothing overtakes them.
- *   the ring    a record with its wait list goes to the tenant. What only the client can do
- *               (application memory, native kernels) goes as a HOST record: the tenant says when
- *               its turn has come, the blocked caller or the progress thread executes it.
- *
- * Both give the same events. (Design: Memory 2, Transport 6.)
+ * Commands that take the way through the ring: a record with its wait list goes to the tenant. What
+ * only the client can do (application memory, native kernels) goes as a HOST record: the tenant
+ * says when its turn has come, the blocked caller or the progress thread executes it. What need not
+ * take that way, and which way a command takes, is in enqueue.c.
  */
 #include "icd/command.h"
 
@@ -17,52 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* More than this is not copied by a caller that did not ask to block. */
-#define AT_ONCE_BYTES (1u << 20)
-/* A copy or fill within the arena of up to this size is faster than the way to the tenant. */
-#define AT_ONCE_DEVICE_BYTES (64u << 10)
-
 #define SUBMITS_PER_REAP 32
-
-void copy_run(const struct copy *c)
-{
-	if ((c->height == 1 || (c->src_row == c->width && c->dst_row == c->width)) &&
-	    (c->depth == 1 ||
-	     (c->src_slice == c->width * c->height && c->dst_slice == c->width * c->height))) {
-		memmove(c->dst, c->src, c->width * c->height * c->depth);
-		return;
-	}
-	for (size_t z = 0; z < c->depth; z++) {
-		for (size_t y = 0; y < c->height; y++)
-			memmove(c->dst + z * c->dst_slice + y * c->dst_row,
-				c->src + z * c->src_slice + y * c->src_row, c->width);
-	}
-}
-
-cl_int host_work_copy(const struct host_work *work)
-{
-	copy_run(&work->copy);
-	return CL_SUCCESS;
-}
-
-static void fill_row(char *dst, size_t width, const void *pattern, size_t pattern_size)
-{
-	if (pattern_size == 1) {
-		memset(dst, *(const unsigned char *)pattern, width);
-		return;
-	}
-	for (size_t i = 0; i < width; i += pattern_size)
-		memcpy(dst + i, pattern, pattern_size);
-}
-
-static void fill_run(const struct copy *box, const void *pattern, size_t pattern_size)
-{
-	for (size_t z = 0; z < box->depth; z++) {
-		for (size_t y = 0; y < box->height; y++)
-			fill_row(box->dst + z * box->dst_slice + y * box->dst_row, box->width,
-				 pattern, pattern_size);
-	}
-}
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
@@ -110,9 +59,8 @@ bool queue_idle(const struct command_desc *desc, bool all, bool *failed)
 
 /* ---- by the ring ---------------------------------------------------------------------------- */
 
-/* Keeps a record that waits for nothing. */
-static bool command_keep(struct connection *conn, struct command *command,
-			 const struct arax_record *record)
+bool command_keep(struct connection *conn, struct command *command,
+		  const struct arax_record *record)
 {
 	struct arax_record *kept = command_room(conn, command, record->size, 0);
 
@@ -166,14 +114,15 @@ static int announce_user_events(struct connection *conn, const struct command_de
 
 static int announce_mem(struct connection *conn, cl_mem mem)
 {
-	int err = mem->parent ? announce_mem(conn, mem->parent) : 0;
+	int err = mem->parent ? announce_mem(conn, mem_root(mem)) : 0;
 	if (err)
 		return err;
 	struct arax_op_mem_define define = {
 	    .head = {.size = sizeof(define), .op = ARAX_OP_MEM_DEFINE, .slot = ARAX_NO_SLOT},
 	    .mem = mem->handle,
-	    .parent = mem->parent ? mem->parent->handle : 0,
-	    .home = ARAX_NO_HOME,
+	    .parent = mem->parent ? mem_root(mem)->handle : 0,
+	    .home = mem_home_index(mem_root(mem)),
+	    .pinned = !mem_root(mem)->range,
 	    .type = mem->type,
 	    .flags = mem->flags & (CL_MEM_READ_WRITE | CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY),
 	    .data_off = (uint64_t)(mem->data - conn->base),
@@ -505,324 +454,4 @@ cl_int finish_enqueue(const struct command_desc *desc, cl_int error, cl_event ev
 	}
 	connection_settle(conn);
 	return error;
-}
-
-/* ---- at once -------------------------------------------------------------------------------- */
-
-/* The event of a command that is executed at once, made before it so that nothing can go wrong
- * after; *event stays NULL when none is wanted. */
-static cl_int event_for_once(const struct command_desc *desc, cl_event *event)
-{
-	if (!desc->event)
-		return CL_SUCCESS;
-	*event = event_new(desc->queue->context, desc->queue, desc->type);
-	return *event ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
-}
-
-static void event_at_once(cl_event event, cl_int status, uint64_t start)
-{
-	if (!event)
-		return;
-	if (start)
-		event->queued = start;
-	event_set(event, status, start, start, arax_now_ns());
-}
-
-static cl_int event_for_ring(const struct command_desc *desc, cl_event *event)
-{
-	if (!desc->event && !desc->blocking)
-		return CL_SUCCESS;
-	*event = event_new(desc->queue->context, desc->queue, desc->type);
-	return *event ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
-}
-
-static bool traced(const struct command_desc *desc)
-{
-	return arax_trace_on(&desc->queue->context->conn->trace);
-}
-
-static uint64_t start_time(const struct command_desc *desc, bool trace)
-{
-	return desc->event || trace ? arax_now_ns() : 0;
-}
-
-static cl_int failed_at_once(const struct command_desc *desc, cl_event *event)
-{
-	cl_int error = event_for_once(desc, event);
-
-	event_at_once(*event, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
-		      start_time(desc, false));
-	if (!error && desc->blocking)
-		error = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
-	return error;
-}
-
-static void count_at_once(const struct command_desc *desc, size_t bytes, cl_int status,
-			  uint64_t start, bool trace)
-{
-	struct connection *conn = desc->queue->context->conn;
-
-	if (trace)
-		trace_client(conn, &(struct traced){.type = desc->type,
-						    .queue = desc->queue->handle,
-						    .status = status,
-						    .bytes = bytes,
-						    .queued = start,
-						    .submit = start,
-						    .start = start});
-	atomic_fetch_add_explicit(&conn->shm->client_commands, 1, memory_order_relaxed);
-	if (bytes)
-		atomic_fetch_add_explicit(&conn->shm->client_bytes, bytes, memory_order_relaxed);
-}
-
-/* ---- the ways in ---------------------------------------------------------------------------- */
-
-cl_int command_host(const struct command_desc *desc, const struct host_work *work)
-{
-	struct arax_op_host host = {.head = {.size = sizeof(host), .op = ARAX_OP_HOST}};
-	struct submission s = {.desc = desc, .record = &host.head, .work = work};
-	struct command *command = NULL;
-	cl_event event = NULL;
-	bool failed, at_once;
-	cl_int error;
-
-	pthread_mutex_lock(&desc->queue->lock);
-	at_once = (desc->blocking || (work->bytes <= AT_ONCE_BYTES && !work->deferred)) &&
-		  queue_idle(desc, false, &failed);
-	if (at_once && failed) {
-		error = failed_at_once(desc, &event);
-	} else if (at_once) {
-		error = event_for_once(desc, &event);
-		if (!error) {
-			bool trace = traced(desc);
-			uint64_t start = start_time(desc, trace);
-			cl_int status = work->run(work);
-
-			count_at_once(desc, work->bytes, status, start, trace);
-			event_at_once(event, status, start);
-			if (desc->blocking)
-				error = status;
-		}
-	} else {
-		error = event_for_ring(desc, &event);
-		if (!error)
-			error = submit(&s, event, &command);
-	}
-	/* submit() took over work->release when it succeeded */
-	if (work->release && (at_once || error))
-		work->release(work);
-	return finish_enqueue(desc, error, event, command);
-}
-
-/* Commands that the tenant executes, or the client at once through run(). */
-static cl_int command_tenant(const struct submission *s, bool all, size_t bytes, bool small,
-			     void (*run)(const void *arg), const void *arg)
-{
-	const struct command_desc *desc = s->desc;
-	cl_event event = NULL;
-	bool failed;
-	cl_int error;
-
-	pthread_mutex_lock(&desc->queue->lock);
-	if (!small || !queue_idle(desc, all, &failed)) {
-		error = event_for_ring(desc, &event);
-		if (!error)
-			error = submit(s, event, NULL);
-	} else if (failed) {
-		error = failed_at_once(desc, &event);
-	} else {
-		error = event_for_once(desc, &event);
-		if (!error) {
-			bool trace = traced(desc);
-			uint64_t start = start_time(desc, trace);
-
-			if (run)
-				run(arg);
-			count_at_once(desc, bytes, CL_COMPLETE, start, trace);
-			event_at_once(event, CL_COMPLETE, start);
-		}
-	}
-	return finish_enqueue(desc, error, event, NULL);
-}
-
-/* The bytes of a box from its first to its last. */
-static uint64_t extent(const struct copy *c, size_t row, size_t slice)
-{
-	return (c->depth - 1) * slice + (c->height - 1) * row + c->width;
-}
-
-static void run_copy(const void *arg)
-{
-	copy_run(arg);
-}
-
-/* The protocol asks for pitches that hold a row, a slice, also where there is only one. */
-static void normalise(struct copy *c)
-{
-	if (c->height == 1)
-		c->src_row = c->dst_row = c->width;
-	if (c->depth == 1) {
-		c->src_slice = (c->height - 1) * c->src_row + c->width;
-		c->dst_slice = (c->height - 1) * c->dst_row + c->width;
-	}
-}
-
-cl_int command_copy(const struct command_desc *desc, const struct copy *copy)
-{
-	struct copy c = *copy;
-	char *base = desc->queue->context->conn->base;
-
-	normalise(&c);
-	struct arax_op_copy op = {
-	    .head = {.size = sizeof(op), .op = ARAX_OP_COPY},
-	    .src_off = (uint64_t)(c.src - base),
-	    .src_len = extent(&c, c.src_row, c.src_slice),
-	    .dst_off = (uint64_t)(c.dst - base),
-	    .dst_len = extent(&c, c.dst_row, c.dst_slice),
-	    .width = c.width,
-	    .height = c.height,
-	    .depth = c.depth,
-	    .src_row_pitch = c.src_row,
-	    .src_slice_pitch = c.src_slice,
-	    .dst_row_pitch = c.dst_row,
-	    .dst_slice_pitch = c.dst_slice,
-	};
-	struct submission s = {.desc = desc, .record = &op.head};
-	size_t bytes = c.width * c.height * c.depth;
-
-	return command_tenant(&s, false, bytes, bytes <= AT_ONCE_DEVICE_BYTES, run_copy, &c);
-}
-
-struct fill {
-	struct copy box;
-	const void *pattern;
-	size_t pattern_size;
-};
-
-static void run_fill(const void *arg)
-{
-	const struct fill *fill = arg;
-
-	fill_run(&fill->box, fill->pattern, fill->pattern_size);
-}
-
-cl_int command_fill(const struct command_desc *desc, const struct copy *box, const void *pattern,
-		    size_t pattern_size)
-{
-	struct fill fill = {*box, pattern, pattern_size};
-	struct copy *c = &fill.box;
-	char *base = desc->queue->context->conn->base;
-
-	c->src_row = c->dst_row;
-	c->src_slice = c->dst_slice;
-	normalise(c);
-	struct arax_op_fill op = {
-	    .head = {.size = sizeof(op), .op = ARAX_OP_FILL},
-	    .dst_off = (uint64_t)(c->dst - base),
-	    .dst_len = extent(c, c->dst_row, c->dst_slice),
-	    .width = c->width,
-	    .height = c->height,
-	    .depth = c->depth,
-	    .dst_row_pitch = c->dst_row,
-	    .dst_slice_pitch = c->dst_slice,
-	};
-	struct submission s = {
-	    .desc = desc, .record = &op.head, .tail = pattern, .tail_size = pattern_size};
-	size_t bytes = c->width * c->height * c->depth;
-
-	return command_tenant(&s, false, bytes, bytes <= AT_ONCE_DEVICE_BYTES, run_fill, &fill);
-}
-
-cl_int command_marker(const struct command_desc *desc, bool all, bool barrier)
-{
-	struct arax_op_marker op = {
-	    .head = {.size = sizeof(op), .op = ARAX_OP_MARKER}, .all = all, .barrier = barrier};
-	struct submission s = {.desc = desc, .record = &op.head, .barrier = barrier};
-
-	return command_tenant(&s, all, 0, true, NULL, NULL);
-}
-
-/* ---- programs ------------------------------------------------------------------------------- */
-
-/* The end of a PROGRAM_LOAD; lives on the stack of who waits. */
-struct load {
-	struct connection *conn;
-	cl_int status;
-	_Atomic bool ended;
-};
-
-static void load_ended(const struct host_work *work)
-{
-	const struct command *command =
-	    (const void *)((const char *)work - offsetof(struct command, work));
-	struct load *load = work->arg;
-	struct connection *conn = load->conn;
-
-	load->status = command->status;
-
-	atomic_store_explicit(&load->ended, true, memory_order_release);
-	connection_wake(conn);
-}
-
-static bool load_done(void *arg)
-{
-	return atomic_load_explicit(&((struct load *)arg)->ended, memory_order_acquire);
-}
-
-static int send_load(struct connection *conn, struct arax_op_program_load *op, struct load *load)
-{
-	int err = connection_reserve(conn, 1);
-	struct command *command = err ? NULL : command_get(conn);
-
-	if (!command)
-		return err ? err : -ENOMEM;
-	if (!command_keep(conn, command, &op->head)) {
-		command_cancel(conn, command);
-		return -ENOMEM;
-	}
-	op->head.slot = command->record->slot = connection_slot(conn, command);
-	err = connection_send(conn, &op->head);
-	if (err) {
-		command_cancel(conn, command);
-		return err;
-	}
-	command->work.release = load_ended;
-	command->work.arg = load;
-	return 0;
-}
-
-int connection_load(struct connection *conn, uint32_t program, const void *data, size_t size)
-{
-	void *range = connection_alloc(conn, size, 4096);
-	struct load load = {.conn = conn};
-	int err;
-
-	if (!range)
-		return -ENOMEM;
-	memcpy(range, data, size);
-	struct arax_op_program_load op = {
-	    .head = {.size = sizeof(op), .op = ARAX_OP_PROGRAM_LOAD},
-	    .program = program,
-	    .binary_off = (uint64_t)((char *)range - conn->base),
-	    .binary_len = size,
-	};
-	pthread_mutex_lock(&conn->lock);
-	err = conn->dead ? -EPIPE : send_load(conn, &op, &load);
-	pthread_mutex_unlock(&conn->lock);
-	/* Ends also with the tenant's death; whoever settles calls load_ended(). */
-	while (!err && !connection_wait(conn, load_done, &load, true))
-		connection_settle(conn);
-	/* The next buffer may lie here. What it contains is nobody's promise, but applications that
-	 * look at it work with zeroes, as in a fresh process, and would not with this. */
-	memset(range, 0, size);
-	connection_release(conn, range);
-	if (!err && load.status == CL_OUT_OF_HOST_MEMORY)
-		err = -ENOMEM;
-	if (!err && connection_alive(conn)) {
-		pthread_mutex_lock(&conn->lock);
-		recover_program(conn, program, data, size);
-		pthread_mutex_unlock(&conn->lock);
-		return 0;
-	}
-	return err ? err : -EPIPE;
 }

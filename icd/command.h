@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How a command becomes a record, for command.c and launch.c. The object classes use the functions
- * in icd.h.
+ * How a command becomes a record, for command.c, enqueue.c, alone.c and launch.c. The object
+ * classes use the functions in icd.h.
  */
 #ifndef ARAX_ICD_COMMAND_H
 #define ARAX_ICD_COMMAND_H
@@ -26,6 +26,11 @@ struct submission {
 	void (*print_release)(const struct host_work *work);
 	void *print_arg;
 };
+
+/** command_keep() - keep a record that waits for nothing. Lock held. Return: false without memory.
+ */
+bool command_keep(struct connection *conn, struct command *command,
+		  const struct arax_record *record);
 
 /** submit() - send it, the queue's lock held.
  *  Return: CL_SUCCESS with *sent (valid while its event is; NULL allowed), or an error. */

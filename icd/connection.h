@@ -72,6 +72,7 @@ struct journal_block {
 struct connection {
 	_Atomic uint32_t refs;
 	int daemon, link, arena;
+	uint32_t flags; /* ARAX_ATTACH_* */
 	_Atomic bool dead, forked;
 	_Atomic bool broken;		/* the tenant is no good: somebody has to get another one */
 	struct arax_trace_writer trace; /* what the client executes itself, trace.c */
@@ -122,6 +123,9 @@ struct connection {
  *  negative errno in *err. */
 struct connection *connection_get(int *err);
 void connection_put(struct connection *conn);
+
+/** connection_notify() - tell every context once that its tenant has died. No lock held. */
+void connection_notify(struct connection *conn);
 
 /** connection_remember() - a context lives on this connection; connection_forget(): no more. */
 void connection_remember(struct connection *conn, cl_context context);
@@ -192,7 +196,7 @@ int recover(struct connection *conn);
 /** recover_define(), recover_program(), recover_drop() - what a new tenant has to know. Lock held;
  *  without memory the object is missing there, and its commands fail. */
 void recover_define(struct connection *conn, const struct arax_record *record);
-void recover_program(struct connection *conn, uint32_t handle, const void *data, size_t size);
+void recover_program(struct connection *conn, uint32_t handle, const struct executable *bytes);
 void recover_drop(struct connection *conn, uint32_t handle);
 
 /** recover_failed() - a command ended with an error: what waits for it must, too. Lock held. */

@@ -367,7 +367,7 @@ static int attach_received(const int fds[ARAX_FDS_MAX])
 	return -EPROTO;
 }
 
-int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace)
+int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace, uint32_t *flags)
 {
 	struct arax_control_attach attach;
 	int fds[ARAX_FDS_MAX];
@@ -387,6 +387,7 @@ int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trac
 	*link = fds[1];
 	*trace = fds[2];
 	*arena_size = attach.arena_size;
+	*flags = attach.flags;
 	return 0;
 }
 

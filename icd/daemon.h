@@ -20,7 +20,7 @@ int daemon_hello(struct arax_device_info *info);
 
 /** daemon_attach() - ask for a tenant on a connection from daemon_hello().
  *  Return: 0 with the arena, its size and the link to the tenant; -errno. */
-int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace);
+int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace, uint32_t *flags);
 
 /** daemon_replace() - ask for another tenant for an arena whose tenant is no good any more, on the
  *  connection that it was asked for on; waits until the former one is gone.

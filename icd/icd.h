@@ -15,6 +15,7 @@
 
 struct connection;
 struct copy;
+struct command_desc;
 
 /* ---- platform and device (platform.c, device.c): static, one each --------------------------- */
 
@@ -165,6 +166,15 @@ void mem_map_drop(cl_mem mem, struct mem_map *map);
  */
 void mem_sync_in(cl_mem mem);
 
+/** mem_reach_map() - desc->reach of a map or an unmap of arena memory. */
+void mem_reach_map(struct command_desc *desc, cl_mem mem, const struct mem_map *map, bool unmap);
+
+/** mem_home_index() - the word of a root object in arax_shm.home, ARAX_NO_HOME for none. */
+uint32_t mem_home_index(cl_mem root);
+
+/** mem_home() - where its contents are: ARAX_HOME_* bits, 0 when the arena is all there is. */
+uint32_t mem_home(cl_mem mem);
+
 /** mem_whole_region() - the region that covers the object, as for a map. */
 void mem_whole_region(cl_mem mem, size_t region[3]);
 
@@ -190,6 +200,8 @@ struct _cl_program {
 	_Atomic cl_uint kernels; /* kernel objects attached */
 	unsigned char *binary;	 /* result bytes as of the last successful build, or as loaded */
 	size_t binary_size;
+	unsigned char *request; /* what binary was built from; NULL: nobody will want it */
+	size_t request_size;
 	struct arax_result *result;  /* parsed from binary, or from the failed build */
 	unsigned char *result_bytes; /* what result was parsed from when it is not binary */
 	char *options;
@@ -311,6 +323,16 @@ struct host_work {
 /* run for work that is one copy. */
 cl_int host_work_copy(const struct host_work *work);
 
+/* What a command does with which bytes of the arena, from the first to the last. mem: the object
+ * that they are part of, NULL for SVM. exact: a write leaves none of them out. */
+struct command_reach {
+	cl_mem mem;
+	uint32_t access; /* ARAX_ACCESS_* */
+	bool exact;
+	const char *data;
+	size_t size;
+};
+
 #define COMMAND_REFS 4
 struct command_desc {
 	cl_command_queue queue;
@@ -320,7 +342,11 @@ struct command_desc {
 	cl_event *event;
 	bool blocking;
 	struct object
-	    *refs[COMMAND_REFS]; /* used (object_use) until the command has ended; NULLs */
+	    *refs[COMMAND_REFS];    /* used (object_use) until the command has ended; NULLs */
+	struct command_reach reach; /* of what is not a kernel, a copy or a fill */
+	const cl_mem *reached;	    /* not NULL, instead: anything in these and in all of SVM */
+	cl_uint nreached;
+	cl_mem source; /* set by command_copy(): what it reads */
 };
 #define COMMAND(queue_, type_)                                   \
 	((struct command_desc){.queue = (queue_),                \
@@ -341,15 +367,22 @@ cl_int command_check(const struct command_desc *desc);
  */
 cl_int command_host(const struct command_desc *desc, const struct host_work *work);
 
-/** command_copy() - enqueue a copy within the arena. */
+/** command_copy() - enqueue a copy within the arena. desc->refs[0] and [1] are the objects that it
+ *  reads and writes, NULL for SVM. */
 cl_int command_copy(const struct command_desc *desc, const struct copy *copy);
 
-/** command_fill() - enqueue a fill of a box (copy->dst side) with a pattern of 1 to 128 bytes. */
+/** command_fill() - enqueue a fill of a box (copy->dst side) with a pattern of 1 to 128 bytes.
+ *  desc->refs[0] is the object, NULL for SVM. */
 cl_int command_fill(const struct command_desc *desc, const struct copy *box, const void *pattern,
 		    size_t pattern_size);
 
-/** command_marker() - enqueue a command without work. all: without a wait list it waits for all
- *  earlier commands of the queue; barrier: later ones wait for it. */
+/** command_reaches() - note what the command does with a box of mem: the destination of a copy that
+ *  writes, the source of one that reads. */
+void command_reaches(struct command_desc *desc, cl_mem mem, const struct copy *copy,
+		     uint32_t access);
+
+/** command_marker() - enqueue a command without work (but with desc->reach). all: without a wait
+ * list it waits for all earlier commands of the queue; barrier: later ones wait for it. */
 cl_int command_marker(const struct command_desc *desc, bool all, bool barrier);
 
 /* ---- the connection, as the classes need it (connection.h has the rest) --------------------- */
@@ -374,9 +407,25 @@ int connection_define(struct connection *conn, const struct arax_record *record)
 /** connection_drop() - send a *_DROP record for handle and free its number. */
 void connection_drop(struct connection *conn, enum arax_op op, uint32_t handle);
 
+/* An executable as the tenant gets it: the build's result, and the request for devices with a
+ * compiler of their own (NULL: none). */
+struct executable {
+	const void *result, *request;
+	size_t result_size, request_size;
+};
+
 /** connection_load() - send PROGRAM_LOAD with these bytes and wait until the tenant has them.
  *  Return: 0 or -errno. */
-int connection_load(struct connection *conn, uint32_t program, const void *data, size_t size);
+int connection_load(struct connection *conn, uint32_t program, const struct executable *bytes);
+
+/** connection_wants_requests() - is there a use for an executable's request? */
+bool connection_wants_requests(const struct connection *conn);
+
+/** connection_quiesce() - calls release(work) with work->arg = arg, on any thread and with no lock
+ *  held, when no device reads or writes that range of the arena any more, nor will: its contents
+ *  are given up. Return: 0, or -errno: it will not be called. */
+int connection_quiesce(struct connection *conn, const void *start, size_t size,
+		       void (*release)(const struct host_work *work), void *arg);
 
 /** connection_build() - one build request to araxd on a connection of its own; blocks.
  *  Return: 0 with *result (malloc-ed) and *size; -errno: no daemon, or it died twice. */

@@ -124,13 +124,14 @@ static cl_int transfer_check(cl_command_queue queue, cl_mem image, const size_t 
 }
 
 static cl_int transfer(struct command_desc *desc, cl_mem image, const struct copy *copy,
-		       bool blocking)
+		       bool blocking, uint32_t access)
 {
 	struct host_work work = {.run = host_work_copy, .copy = *copy, .bytes = box_bytes(copy)};
 
 	mem_sync_in(image);
 	desc->blocking = blocking;
 	desc->refs[0] = &image->object;
+	command_reaches(desc, image, copy, access);
 	return command_host(desc, &work);
 }
 
@@ -155,7 +156,7 @@ cl_int arax_clEnqueueReadImage(cl_command_queue command_queue, cl_mem image, cl_
 	copy.dst = ptr;
 	copy.dst_row = row_pitch;
 	copy.dst_slice = slice_pitch;
-	return transfer(&desc, image, &copy, blocking_read);
+	return transfer(&desc, image, &copy, blocking_read, ARAX_ACCESS_READ);
 }
 
 cl_int arax_clEnqueueWriteImage(cl_command_queue command_queue, cl_mem image,
@@ -180,7 +181,7 @@ cl_int arax_clEnqueueWriteImage(cl_command_queue command_queue, cl_mem image,
 	copy.src = ptr;
 	copy.src_row = input_row_pitch;
 	copy.src_slice = input_slice_pitch;
-	return transfer(&desc, image, &copy, blocking_write);
+	return transfer(&desc, image, &copy, blocking_write, ARAX_ACCESS_WRITE);
 }
 
 /* ---- copies and fills within the arena ------------------------------------------------------ */
@@ -375,10 +376,13 @@ static cl_int map_enqueue(struct command_desc *desc, cl_mem image, const struct 
 	struct host_work work = {.run = host_work_copy};
 
 	desc->refs[0] = &image->object;
+	if (!image->host_ptr || image->host_ptr == image->data)
+		mem_reach_map(desc, image, map, false);
 	if (map->flags & CL_MAP_WRITE_INVALIDATE_REGION ||
 	    !mem_map_copy(image, map, true, &work.copy))
 		return command_marker(desc, false, false);
 	mem_sync_in(image);
+	command_reaches(desc, image, &work.copy, ARAX_ACCESS_READ);
 	work.bytes = box_bytes(&work.copy);
 	return command_host(desc, &work);
 }

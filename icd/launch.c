@@ -412,6 +412,7 @@ cl_int arax_clEnqueueNativeKernel(cl_command_queue queue, void(CL_CALLBACK *user
 				  cl_uint num_events_in_wait_list, const cl_event *event_wait_list,
 				  cl_event *event)
 {
+	static const cl_mem none;
 	struct command_desc desc = COMMAND(queue, CL_COMMAND_NATIVE_KERNEL);
 	struct native *native = NULL;
 	cl_int error = command_check(&desc);
@@ -430,5 +431,7 @@ cl_int arax_clEnqueueNativeKernel(cl_command_queue queue, void(CL_CALLBACK *user
 		return error;
 	struct host_work work = {
 	    .run = native_run, .release = native_release, .deferred = true, .arg = native};
+	desc.reached = native->mems ? native->mems : &none;
+	desc.nreached = native->nmems;
 	return command_host(&desc, &work);
 }

@@ -21,6 +21,30 @@ struct mem_callback {
 	void *arg;
 };
 
+/* A view of SVM memory has no word: it is reached in ways that nobody hears of. */
+uint32_t mem_home_index(cl_mem root)
+{
+	uint32_t index = ARAX_HANDLE_INDEX(root->handle);
+
+	return root->range && index < ARAX_HOMES ? index : ARAX_NO_HOME;
+}
+
+static uint32_t home_of(struct connection *conn, cl_mem root)
+{
+	uint32_t index = mem_home_index(root);
+
+	return index == ARAX_NO_HOME
+		   ? 0
+		   : atomic_load_explicit(&conn->shm->home[index], memory_order_acquire);
+}
+
+uint32_t mem_home(cl_mem mem)
+{
+	cl_mem root = mem_root(mem);
+
+	return home_of(root->context->conn, root);
+}
+
 /* ---- the cache of released buffers ----------------------------------------------------------
  * Programs create and release buffers of the same few sizes all the time. A released buffer keeps
  * its range, its handle and what the tenant knows of it, and becomes the next one of its size; a
@@ -33,8 +57,8 @@ static unsigned cache_place(size_t size)
 	return (unsigned)((size * 0x9E3779B97F4A7C15ull) >> 32) % MEM_CACHE;
 }
 
-/* The end of a memory object that nobody uses. conn: its connection; its context may be gone. */
-static void mem_free(struct connection *conn, cl_mem mem)
+/* The end of a memory object that no device uses. */
+static void mem_forget(struct connection *conn, cl_mem mem)
 {
 	/* a number that the tenant never heard of is only given back */
 	connection_drop(conn, mem->announced ? ARAX_OP_MEM_DROP : ARAX_OP_COUNT, mem->handle);
@@ -43,6 +67,41 @@ static void mem_free(struct connection *conn, cl_mem mem)
 	free(mem->properties);
 	pthread_mutex_destroy(&mem->lock);
 	free(mem);
+}
+
+struct leaving {
+	struct connection *conn;
+	cl_mem mem;
+};
+
+static void left(const struct host_work *work)
+{
+	struct leaving *leaving = work->arg;
+
+	/* Nobody writes there any more, and the handle's next owner begins anew. */
+	atomic_store_explicit(&leaving->conn->shm->home[mem_home_index(leaving->mem)], 0,
+			      memory_order_relaxed);
+	mem_forget(leaving->conn, leaving->mem);
+	free(leaving);
+}
+
+/* The end of a memory object that no command uses. conn: its connection; its context may be gone.
+ * While its contents may be on their way from a device its range is nobody else's; without memory
+ * to wait for that, never again. */
+static void mem_free(struct connection *conn, cl_mem mem)
+{
+	if (!mem->range || !mem->announced || !connection_alive(conn) || !home_of(conn, mem)) {
+		mem_forget(conn, mem);
+		return;
+	}
+	struct leaving *leaving = malloc(sizeof(*leaving));
+	if (leaving)
+		*leaving = (struct leaving){conn, mem};
+	if (leaving && !connection_quiesce(conn, mem->data, mem->size, left, leaving))
+		return;
+	free(leaving);
+	mem->range = NULL;
+	mem_forget(conn, mem);
 }
 
 static cl_mem cache_take(struct connection *conn, size_t size)
@@ -67,7 +126,8 @@ static bool cache_put(struct connection *conn, cl_mem mem)
 	unsigned place = cache_place(mem->size);
 	cl_mem before = mem;
 
-	if (mem->type != CL_MEM_OBJECT_BUFFER || !mem->range || !connection_alive(conn))
+	if (mem->type != CL_MEM_OBJECT_BUFFER || !mem->range || !connection_alive(conn) ||
+	    home_of(conn, mem))
 		return false;
 	pthread_mutex_lock(&conn->heap_lock);
 	uint64_t leaves = conn->mem_cache[place] ? conn->mem_cache[place]->size : 0;
@@ -374,6 +434,33 @@ bool mem_map_copy(cl_mem mem, const struct mem_map *map, bool out, struct copy *
 	return true;
 }
 
+void mem_reach_map(struct command_desc *desc, cl_mem mem, const struct mem_map *map, bool unmap)
+{
+	/* the second dimension of a 1D array is its layers */
+	bool layers = mem->type == CL_MEM_OBJECT_IMAGE1D_ARRAY;
+	size_t row = layers ? mem->slice_pitch : mem->row_pitch;
+	size_t offset = map->origin[0] * mem->element + map->origin[1] * row +
+			map->origin[2] * mem->slice_pitch;
+	struct copy box = {
+	    .dst = mem->data + offset,
+	    .src = mem->data + offset,
+	    .width = map->region[0] * mem->element,
+	    .height = map->region[1],
+	    .depth = map->region[2],
+	    .dst_row = row,
+	    .dst_slice = mem->slice_pitch,
+	    .src_row = row,
+	    .src_slice = mem->slice_pitch,
+	};
+	uint32_t access = ARAX_ACCESS_READ;
+
+	if (map->flags & CL_MAP_WRITE_INVALIDATE_REGION)
+		access = ARAX_ACCESS_WRITE;
+	else if (map->flags & CL_MAP_WRITE)
+		access = unmap ? ARAX_ACCESS_WRITE : ARAX_ACCESS_BOTH;
+	command_reaches(desc, mem, &box, access);
+}
+
 void mem_sync_in(cl_mem mem)
 {
 	cl_mem root = mem_root(mem);
@@ -463,9 +550,12 @@ cl_int arax_clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem mem, void *ma
 	if (!take_map(mem, mapped_ptr, &map))
 		return CL_INVALID_VALUE;
 	desc.refs[0] = &mem->object;
+	if (!mem->host_ptr || mem->host_ptr == mem->data)
+		mem_reach_map(&desc, mem, &map, true);
 	if (!(map.flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION)) ||
 	    !mem_map_copy(mem, &map, false, &work.copy))
 		return command_marker(&desc, false, false);
+	command_reaches(&desc, mem, &work.copy, ARAX_ACCESS_WRITE);
 	work.bytes = work.copy.width * work.copy.height * work.copy.depth;
 	return command_host(&desc, &work);
 }

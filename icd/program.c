@@ -17,6 +17,7 @@ static void program_destroy(struct object *object)
 	arax_result_free(program->result);
 	free(program->result_bytes);
 	free(program->binary);
+	free(program->request);
 	free(program->source);
 	free(program->options);
 	pthread_cond_destroy(&program->built);
@@ -68,8 +69,13 @@ cl_int program_announce(cl_program program)
 	pthread_mutex_unlock(&program->lock);
 
 	handle = connection_handle(conn, ARAX_HANDLE_PROGRAM);
-	err =
-	    handle ? connection_load(conn, handle, program->binary, program->binary_size) : -EPIPE;
+	const struct executable bytes = {
+	    .result = program->binary,
+	    .result_size = program->binary_size,
+	    .request = program->request,
+	    .request_size = program->request_size,
+	};
+	err = handle ? connection_load(conn, handle, &bytes) : -EPIPE;
 	if (err && handle)
 		connection_drop(conn, ARAX_OP_COUNT, handle);
 

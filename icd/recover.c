@@ -32,7 +32,8 @@
 #define FRUITLESS 5
 
 struct definition {
-	size_t program_size; /* not 0: a program, and what follows is its result */
+	size_t program_size; /* not 0: a program, what follows is its result, then its request */
+	size_t request_size;
 	union {
 		struct arax_record record;
 		unsigned char program[1];
@@ -99,13 +100,18 @@ void recover_define(struct connection *conn, const struct arax_record *record)
 	define(conn, handle, definition);
 }
 
-void recover_program(struct connection *conn, uint32_t handle, const void *data, size_t size)
+void recover_program(struct connection *conn, uint32_t handle, const struct executable *bytes)
 {
-	struct definition *definition = malloc(offsetof(struct definition, program) + size);
+	struct definition *definition =
+	    malloc(offsetof(struct definition, program) + bytes->result_size + bytes->request_size);
 
 	if (definition) {
-		definition->program_size = size;
-		memcpy(definition->program, data, size);
+		definition->program_size = bytes->result_size;
+		definition->request_size = bytes->request_size;
+		memcpy(definition->program, bytes->result, bytes->result_size);
+		if (bytes->request_size)
+			memcpy(definition->program + bytes->result_size, bytes->request,
+			       bytes->request_size);
 	}
 	define(conn, handle, definition);
 }
@@ -480,7 +486,8 @@ static int send_program(struct recovery *r, uint32_t handle, const struct defini
 	uint64_t offset;
 
 	pthread_mutex_lock(&conn->heap_lock);
-	int err = arax_heap_alloc(conn->heap, definition->program_size, 4096, &offset);
+	size_t size = definition->program_size + definition->request_size;
+	int err = arax_heap_alloc(conn->heap, size, 4096, &offset);
 	pthread_mutex_unlock(&conn->heap_lock);
 	if (err)
 		return err;
@@ -489,8 +496,10 @@ static int send_program(struct recovery *r, uint32_t handle, const struct defini
 	    .program = handle,
 	    .binary_off = offset,
 	    .binary_len = definition->program_size,
+	    .request_off = definition->request_size ? offset + definition->program_size : 0,
+	    .request_len = definition->request_size,
 	};
-	memcpy(conn->base + offset, definition->program, definition->program_size);
+	memcpy(conn->base + offset, definition->program, size);
 	err = connection_send(conn, &op.head);
 	if (!err)
 		err = await_load(conn, slot);
@@ -498,6 +507,27 @@ static int send_program(struct recovery *r, uint32_t handle, const struct defini
 	arax_heap_release(conn->heap, offset);
 	pthread_mutex_unlock(&conn->heap_lock);
 	return err;
+}
+
+/* What is a part of another object is defined after that. */
+static bool is_part(const struct definition *definition, enum arax_handle_kind kind)
+{
+	const struct arax_op_mem_define *define = (const void *)&definition->record;
+
+	return kind == ARAX_HANDLE_MEM && define->parent;
+}
+
+/* The newest contents of an object were on a device, and died with the tenant. */
+static const struct arax_record *
+without_replicas(struct connection *conn, struct definition *definition, enum arax_handle_kind kind)
+{
+	struct arax_op_mem_define *define = (void *)&definition->record;
+
+	if (kind == ARAX_HANDLE_MEM && !define->parent && define->home < ARAX_HOMES)
+		define->lost =
+		    (atomic_load_explicit(&conn->shm->home[define->home], memory_order_relaxed) &
+		     ARAX_HOME_STALE) != 0;
+	return &definition->record;
 }
 
 static int send_definitions(struct recovery *r)
@@ -508,17 +538,18 @@ static int send_definitions(struct recovery *r)
 	struct connection *conn = r->conn;
 	int err = 0;
 
-	for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
-		enum arax_handle_kind kind = order[k];
+	for (size_t k = 0; k < 2 * sizeof(order) / sizeof(order[0]); k++) {
+		enum arax_handle_kind kind = order[k / 2];
+		bool parts = k & 1;
 
 		for (uint32_t i = 0; !err && i < conn->ndefinitions[kind]; i++) {
-			const struct definition *definition = conn->definitions[kind][i];
+			struct definition *definition = conn->definitions[kind][i];
 
-			if (!definition)
+			if (!definition || is_part(definition, kind) != parts)
 				continue;
 			err = definition->program_size
 				  ? send_program(r, ARAX_HANDLE(kind, i), definition)
-				  : connection_send(conn, &definition->record);
+				  : connection_send(conn, without_replicas(conn, definition, kind));
 		}
 	}
 	return err ? err : conn->broken ? -EPIPE : 0;

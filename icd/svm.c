@@ -96,6 +96,9 @@ static cl_int free_run(const struct host_work *work)
 	return CL_SUCCESS;
 }
 
+/* Nothing that an application frees may be in use: the whole arena is reached. */
+static const cl_mem no_object;
+
 static void free_release(const struct host_work *work)
 {
 	free(work->arg);
@@ -129,6 +132,7 @@ cl_int arax_clEnqueueSVMFree(
 	if (num_svm_pointers)
 		memcpy(f->pointers, svm_pointers, num_svm_pointers * sizeof(f->pointers[0]));
 	work.arg = f;
+	desc.reached = &no_object;
 	return command_host(&desc, &work);
 }
 
@@ -176,6 +180,10 @@ cl_int arax_clEnqueueSVMMemcpy(cl_command_queue command_queue, cl_bool blocking_
 	work.copy = linear(dst_ptr, src_ptr, size);
 	if (in_arena(command_queue, dst_ptr, size) && in_arena(command_queue, src_ptr, size))
 		return command_copy(&desc, &work.copy);
+	if (in_arena(command_queue, dst_ptr, size))
+		command_reaches(&desc, NULL, &work.copy, ARAX_ACCESS_WRITE);
+	else if (in_arena(command_queue, src_ptr, size))
+		command_reaches(&desc, NULL, &work.copy, ARAX_ACCESS_READ);
 	return command_host(&desc, &work);
 }
 

@@ -66,7 +66,11 @@ struct arax_control_attach {
 	int32_t tenant_pid;  /* reply */
 	uint32_t deaths;     /* reply: of this client's tenants so far */
 	char died[96];	     /* reply: how the last of them ended; "" */
+	uint32_t flags;	     /* reply: ARAX_ATTACH_* */
+	uint32_t pad;
 };
+/* Some device has a compiler of its own: programs shall come with their build requests. */
+#define ARAX_ATTACH_REQUESTS 1u
 
 struct arax_control_start {
 	struct arax_control_head head;
