@@ -14,16 +14,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-/* Where arenas lie: random GiB-aligned addresses that kernels choose for nothing else. */
-#ifdef __SANITIZE_THREAD__
-#define ARENA_LOW 0x550000000000ull
-#define ARENA_HIGH 0x567000000000ull
-#else
-#define ARENA_LOW 0x400000000000ull
-#define ARENA_HIGH 0x500000000000ull
-#endif
 #define ARENA_TRIES 32
-#define GIB (1ull << 30)
 
 #define HEAP_HIGH_WATER (256ull << 20) /* freed memory that keeps its pages */
 
@@ -39,7 +30,10 @@ static void *map_arena(int fd, uint64_t size)
 
 		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 			return NULL;
-		uint64_t base = ARENA_LOW + random % ((ARENA_HIGH - ARENA_LOW - size) / GIB) * GIB;
+		uint64_t base = ARAX_ARENA_LOW +
+				random %
+				    ((ARAX_ARENA_HIGH - ARAX_ARENA_LOW - size) / ARAX_ARENA_ALIGN) *
+				    ARAX_ARENA_ALIGN;
 		void *p = mmap((void *)base, size, PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, fd, 0);
 		if (p == (void *)base)

@@ -207,7 +207,8 @@ static int check_arena(const struct tenant *t)
 static int map_arena(struct tenant *t, uint64_t base)
 {
 	void *want = (void *)(uintptr_t)base;
-	if (base == 0 || base % 4096)
+	if (base < ARAX_ARENA_LOW || base >= ARAX_ARENA_HIGH || base % ARAX_ARENA_ALIGN ||
+	    t->start.arena_size > ARAX_ARENA_HIGH - base)
 		return EINVAL;
 	void *got = mmap(want, t->start.arena_size, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_FIXED_NOREPLACE, t->arena_fd, 0);

@@ -106,6 +106,17 @@ struct arax_shm {
 	unsigned char sq_data[ARAX_SQ_BYTES];
 };
 
+/* Where arenas lie: addresses that kernels choose for nothing else, and that are no pointer to
+ * anything by mistake. ThreadSanitizer allows mappings in few places only. */
+#ifdef __SANITIZE_THREAD__
+#define ARAX_ARENA_LOW 0x550000000000ull
+#define ARAX_ARENA_HIGH 0x567000000000ull
+#else
+#define ARAX_ARENA_LOW 0x400000000000ull
+#define ARAX_ARENA_HIGH 0x500000000000ull
+#endif
+#define ARAX_ARENA_ALIGN (1ull << 30)
+
 /* The heap begins at a round offset behind the control area. */
 #define ARAX_HEAP_OFFSET (4u << 20)
 _Static_assert(sizeof(struct arax_shm) <= ARAX_HEAP_OFFSET, "control area");
