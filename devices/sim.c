@@ -12,11 +12,13 @@
  * does not look as if it had been.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "devices/sim_internal.h"
 #include "transport/wake.h"
@@ -194,8 +196,8 @@ void *sim_load_main(void *arg)
 	while (!sim->stop) {
 		if (sim->loads)
 			load_next(sim);
-		else
-			pthread_cond_wait(&sim->load, &sim->lock);
+		else if (!sim_drop(sim))
+			pthread_cond_wait(&sim->work[SIM_DROP], &sim->lock);
 	}
 	pthread_mutex_unlock(&sim->lock);
 	return NULL;
@@ -208,7 +210,7 @@ static void load_later(struct sim *sim, struct sim_program *program)
 	*sim->loads_end = program;
 	sim->loads_end = &program->next;
 	sim->in_flight++;
-	pthread_cond_signal(&sim->load);
+	pthread_cond_signal(&sim->work[SIM_DROP]);
 	pthread_mutex_unlock(&sim->lock);
 }
 
@@ -412,9 +414,25 @@ static int make_memory(struct sim *sim, const char **error)
 	return sim->heap ? 0 : -ENOMEM;
 }
 
+/* Where the process has not set it otherwise. PoCL unpacks programs in a directory of its own: the
+ * working one, which is private in an arax-device. */
+static int make_environment(void)
+{
+	char here[PATH_MAX];
+	if (!getcwd(here, sizeof(here)) || setenv("POCL_DEVICES", "basic", 0) ||
+	    setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 0) || setenv("POCL_CACHE_DIR", here, 0) ||
+	    unsetenv("POCL_MEMORY_LIMIT"))
+		return -errno;
+	return 0;
+}
+
 static int make_cpu(struct sim *sim, const char **error)
 {
-	int rc = arax_opencl_open(LIBRARY, cpu_names, &sim->cpu, 1, &sim->opencl, error);
+	*error = "no environment for PoCL";
+	int rc = make_environment();
+	if (rc)
+		return rc;
+	rc = arax_opencl_open(LIBRARY, cpu_names, &sim->cpu, 1, &sim->opencl, error);
 	if (rc < 0)
 		return rc;
 	if (!sim->cpu.inline_launch) {
@@ -431,7 +449,6 @@ static void make_locks(struct sim *sim)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&sim->changed, &monotonic);
-	pthread_cond_init(&sim->load, NULL);
 	for (unsigned i = 0; i < SIM_CLASSES; i++)
 		pthread_cond_init(&sim->work[i], NULL);
 	pthread_condattr_destroy(&monotonic);
@@ -441,7 +458,6 @@ static void destroy_locks(struct sim *sim)
 {
 	for (unsigned i = 0; i < SIM_CLASSES; i++)
 		pthread_cond_destroy(&sim->work[i]);
-	pthread_cond_destroy(&sim->load);
 	pthread_cond_destroy(&sim->changed);
 	pthread_mutex_destroy(&sim->lock);
 }
@@ -491,7 +507,6 @@ static void stop_threads(struct sim *sim)
 {
 	pthread_mutex_lock(&sim->lock);
 	sim->stop = true;
-	pthread_cond_broadcast(&sim->load);
 	for (unsigned i = 0; i < SIM_CLASSES; i++)
 		pthread_cond_broadcast(&sim->work[i]);
 	pthread_mutex_unlock(&sim->lock);

@@ -11,7 +11,12 @@
  * ends when its modelled time is over, and never before it has really been executed. So several
  * such devices finish several times as much per second as one, on however small a machine.
  *
- * Threads: all functions and ops may be called from several threads, also from done.
+ * Objects may be freed while commands use them. A stream that is freed executes nothing more: the
+ * command that is running ends as it would, what hangs ends, and the rest ends at once, both with
+ * CL_DEVICE_NOT_AVAILABLE.
+ *
+ * Threads: all functions and ops may be called from several threads, also from done; only a program
+ * may not be freed inside its own done.
  */
 #ifndef ARAX_DEVICES_SIM_H
 #define ARAX_DEVICES_SIM_H
@@ -41,8 +46,8 @@
  * @dev: filled, except for index
  * @error: when it fails: why, in one line that is valid until the thread's next call
  *
- * The environment must be set up for PoCL before: POCL_DEVICES=basic,
- * POCL_WORK_GROUP_SPECIALIZATION=0, POCL_CACHE_DIR. All threads of the device run when this
+ * Sets, where they are not, POCL_DEVICES, POCL_WORK_GROUP_SPECIALIZATION and POCL_CACHE_DIR (the
+ * working directory, in which PoCL then unpacks programs). All threads of the device run when this
  * returns; none is made later.
  *
  * Return: 0 or a negative errno.

@@ -6,7 +6,8 @@
  * left, is offered to the engines of its class; an engine is a thread that takes one command after
  * the other, executes it, waits until its modelled time is over, tells whoever wants to know, and
  * lets the stream go on. So whatever the number of streams, the threads are those that the device
- * was opened with.
+ * was opened with. What a stream has left when it is freed is ended by the thread that also loads
+ * programs: engines may be busy for long.
  *
  * Time: a command begins when it was submitted, its stream's last one ended and its engine was
  * free, whichever is last, all in modelled time, so that late wake-ups do not add up. It ends after
@@ -62,15 +63,20 @@ struct sim_stream {
 	struct command *first, *last;
 	struct sim_stream *link; /* in the one list that it is in, if any */
 	uint64_t clock_ns;	 /* when its last command ended, in the model */
-	bool busy;		 /* its first command is an engine's, or waits for an event */
-	bool freed;
+	enum {
+		STREAM_IDLE,
+		STREAM_READY,	/* in a list of the engines */
+		STREAM_WAITING, /* in the list of the event that its first command waits for */
+		STREAM_BUSY,	/* with an engine */
+	} state;
+	bool freed; /* what has not begun is not executed any more */
 };
 
 struct arax_sim_event {
 	atomic_uint refs;
 	/* Under the lock of the device on which it is used. */
 	uint64_t issued, reached, time_ns;
-	struct sim_stream *waiters;
+	struct sim_stream_list waiters;
 };
 
 /* Faults */
@@ -118,6 +124,18 @@ static struct sim_stream *list_take(struct sim_stream_list *list)
 	return stream;
 }
 
+static void list_remove(struct sim_stream_list *list, const struct sim_stream *stream)
+{
+	struct sim_stream *before = NULL, *at = list->first;
+	while (at != stream) {
+		before = at;
+		at = at->link;
+	}
+	*(before ? &before->link : &list->first) = stream->link;
+	if (list->last == stream)
+		list->last = before;
+}
+
 static void event_unref(struct arax_sim_event *event)
 {
 	if (atomic_fetch_sub(&event->refs, 1) == 1)
@@ -141,22 +159,18 @@ static void reach(struct sim_stream *stream, const struct command *record,
 		event->reached = record->ticket;
 	if (event->time_ns < time_ns)
 		event->time_ns = time_ns;
-	while (event->waiters) {
-		struct sim_stream *waiter = event->waiters;
-		event->waiters = waiter->link;
-		waiter->busy = false;
+	struct sim_stream *waiter;
+	while ((waiter = list_take(&event->waiters)))
 		list_add(again, waiter);
-	}
 }
 
 /* Return: false when the event has not happened yet: the stream is among those that wait. */
 static bool pass(struct sim_stream *stream, const struct command *wait)
 {
 	struct arax_sim_event *event = wait->event;
-	if (event->reached < wait->ticket) {
-		stream->busy = true;
-		stream->link = event->waiters;
-		event->waiters = stream;
+	if (event->reached < wait->ticket && !stream->freed) {
+		stream->state = STREAM_WAITING;
+		list_add(&event->waiters, stream);
 		return false;
 	}
 	if (wait->ticket && stream->clock_ns < event->time_ns)
@@ -167,6 +181,7 @@ static bool pass(struct sim_stream *stream, const struct command *wait)
 /* What needs no engine happens at once, then the first command is offered to its engines. */
 static void step(struct sim *sim, struct sim_stream *stream, struct sim_stream_list *again)
 {
+	stream->state = STREAM_IDLE;
 	while (stream->first && stream->first->kind >= COMMAND_RECORD) {
 		struct command *command = stream->first;
 		if (command->kind == COMMAND_RECORD)
@@ -179,9 +194,10 @@ static void step(struct sim *sim, struct sim_stream *stream, struct sim_stream_l
 		command_ended(sim);
 	}
 	if (stream->first) {
-		stream->busy = true;
-		list_add(&sim->ready[stream->first->class], stream);
-		pthread_cond_signal(&sim->work[stream->first->class]);
+		enum sim_class class = stream->freed ? SIM_DROP : stream->first->class;
+		stream->state = STREAM_READY;
+		list_add(&sim->ready[class], stream);
+		pthread_cond_signal(&sim->work[class]);
 	} else if (stream->freed) {
 		free(stream);
 	}
@@ -205,7 +221,7 @@ static void submit(struct sim *sim, struct sim_stream *stream, struct command *c
 	else
 		stream->first = command;
 	stream->last = command;
-	if (!stream->busy)
+	if (stream->state == STREAM_IDLE)
 		advance(sim, stream);
 }
 
@@ -227,7 +243,13 @@ void sim_stream_free(struct arax_device *dev, struct arax_device_stream *handle)
 		return;
 	pthread_mutex_lock(&sim->lock);
 	stream->freed = true;
-	if (!stream->busy)
+	if (stream->state == STREAM_READY)
+		list_remove(&sim->ready[stream->first->class], stream);
+	else if (stream->state == STREAM_WAITING)
+		list_remove(&stream->first->event->waiters, stream);
+	if (stream->state == STREAM_BUSY)
+		pthread_cond_broadcast(&sim->changed); /* should it hang, that is over */
+	else
 		advance(sim, stream);
 	pthread_mutex_unlock(&sim->lock);
 }
@@ -514,11 +536,11 @@ static uint64_t model_ns(const struct sim_options *options, const struct command
 	return ns < MODEL_MAX_NS ? (uint64_t)ns : (uint64_t)MODEL_MAX_NS;
 }
 
-/* Until a moment of the model, or until the device is lost. This is the model itself, nothing is
- * kept in order by it. */
-static void wait_until(struct sim *sim, uint64_t end_ns)
+/* Until a moment of the model, or until the device is lost, or, when *over may become true, until
+ * then. This is the model itself, nothing is kept in order by it. */
+static void wait_until(struct sim *sim, uint64_t end_ns, const bool *over)
 {
-	while (!sim_is_lost(sim) && arax_now_ns() < end_ns) {
+	while (!sim_is_lost(sim) && !(over && *over) && arax_now_ns() < end_ns) {
 		uint64_t until = end_ns < sim->lost_at_ns ? end_ns : sim->lost_at_ns;
 		const struct timespec deadline = {.tv_sec = (time_t)(until / 1000000000),
 						  .tv_nsec = (long)(until % 1000000000)};
@@ -546,6 +568,13 @@ static int execute(struct sim_engine *engine, const struct command *command)
 					       : execute_transfer(engine->sim, command);
 }
 
+/* Nobody waits for its end any more but to be told. Locked before and after. */
+static uint64_t hang(struct sim *sim, const struct sim_stream *stream)
+{
+	wait_until(sim, UINT64_MAX, &stream->freed);
+	return arax_now_ns();
+}
+
 /* Locked before and after. Return: its status, with *end_ns. */
 static int perform(struct sim_engine *engine, const struct command *command, uint64_t start_ns,
 		   uint64_t *end_ns)
@@ -553,18 +582,16 @@ static int perform(struct sim_engine *engine, const struct command *command, uin
 	struct sim *sim = engine->sim;
 	int status = command->fails;
 	uint64_t begun_ns = arax_now_ns(), ended_ns = begun_ns;
-	if (!sim_is_lost(sim) && !command->hangs && !status) {
+	if (!sim_is_lost(sim) && !status) {
 		pthread_mutex_unlock(&sim->lock);
 		status = execute(engine, command);
 		ended_ns = arax_now_ns();
 		pthread_mutex_lock(&sim->lock);
 	}
-	*end_ns = UINT64_MAX;
-	if (!command->hangs)
-		*end_ns = start_ns + model_ns(&sim->options, command, ended_ns - begun_ns);
+	*end_ns = start_ns + model_ns(&sim->options, command, ended_ns - begun_ns);
 	if (*end_ns < ended_ns)
 		*end_ns = ended_ns;
-	wait_until(sim, *end_ns);
+	wait_until(sim, *end_ns, NULL);
 	if (!sim_is_lost(sim))
 		return status;
 	ended_ns = arax_now_ns();
@@ -573,17 +600,13 @@ static int perform(struct sim_engine *engine, const struct command *command, uin
 	return CL_DEVICE_NOT_AVAILABLE;
 }
 
-/* A stream's first command, from its start to its end; locked before and after. */
-static void take(struct sim_engine *engine, struct sim_stream *stream)
+/* A stream's first command has ended; locked before and after. */
+static void end(struct sim *sim, struct sim_stream *stream, int status, uint64_t start_ns,
+		uint64_t end_ns)
 {
-	struct sim *sim = engine->sim;
 	struct command *command = stream->first;
 	arax_device_done done = command->done;
 	void *arg = command->arg;
-	uint64_t start_ns = start_of(engine, stream, command), end_ns;
-	int status = perform(engine, command, start_ns, &end_ns);
-	stream->clock_ns = end_ns;
-	engine->clock_ns = end_ns;
 	stream->first = command->next;
 	pthread_mutex_unlock(&sim->lock);
 	/* In this order: who knows that it has ended finds what it kept free. */
@@ -591,8 +614,35 @@ static void take(struct sim_engine *engine, struct sim_stream *stream)
 	done(arg, status, start_ns, end_ns);
 	pthread_mutex_lock(&sim->lock);
 	command_ended(sim);
-	stream->busy = false;
 	advance(sim, stream);
+}
+
+/* A stream's first command, from its start to its end; locked before and after. */
+static void take(struct sim_engine *engine, struct sim_stream *stream)
+{
+	struct sim *sim = engine->sim;
+	const struct command *command = stream->first;
+	uint64_t start_ns = start_of(engine, stream, command), end_ns;
+	int status = CL_DEVICE_NOT_AVAILABLE;
+	stream->state = STREAM_BUSY;
+	if (command->hangs)
+		end_ns = hang(sim, stream);
+	else
+		status = perform(engine, command, start_ns, &end_ns);
+	stream->clock_ns = end_ns;
+	engine->clock_ns = end_ns;
+	end(sim, stream, status, start_ns, end_ns);
+}
+
+bool sim_drop(struct sim *sim)
+{
+	struct sim_stream *stream = list_take(&sim->ready[SIM_DROP]);
+	uint64_t now_ns = arax_now_ns();
+	if (!stream)
+		return false;
+	stream->state = STREAM_BUSY;
+	end(sim, stream, CL_DEVICE_NOT_AVAILABLE, now_ns, now_ns);
+	return true;
 }
 
 void *sim_engine_main(void *arg)

@@ -44,8 +44,9 @@ struct sim_options {
 /* Return: 0 or -EINVAL; *error says why until the thread's next call. */
 int sim_options_parse(const char *text, struct sim_options *options, const char **error);
 
-/* What executes: launches on SIM_EXECUTE engines, copies on the others. */
-enum sim_class { SIM_EXECUTE, SIM_COPY_IN, SIM_COPY_OUT, SIM_CLASSES };
+/* What executes: launches on SIM_EXECUTE engines, copies on theirs. What is dropped with its stream
+ * is ended by the thread that loads programs. */
+enum sim_class { SIM_EXECUTE, SIM_COPY_IN, SIM_COPY_OUT, SIM_DROP, SIM_CLASSES };
 
 struct sim_stream;
 struct sim_stream_list {
@@ -69,10 +70,9 @@ struct sim {
 	unsigned char *memory;	/* of the device */
 	unsigned char fresh[SIM_FRESH_SIZE];
 
-	pthread_mutex_t lock; /* all that follows, and streams and events */
-	pthread_cond_t work[SIM_CLASSES];
-	pthread_cond_t load;	/* programs are to be loaded */
-	pthread_cond_t changed; /* lost, idle, a program was loaded, a thread has begun */
+	pthread_mutex_t lock;		  /* all that follows, and streams and events */
+	pthread_cond_t work[SIM_CLASSES]; /* SIM_DROP: also programs that are to be loaded */
+	pthread_cond_t changed;		  /* lost, idle, a program was loaded, a thread has begun */
 	struct arax_heap *heap;
 	uint64_t random, lost_at_ns;
 	uint64_t counts[SIM_FAULT_KINDS];
@@ -139,9 +139,10 @@ void sim_kernel_unref(struct sim_kernel *kernel);
 void sim_sampler_unref(struct sim_sampler *sampler);
 void *sim_load_main(void *arg);
 
-/* sim_engine.c; the first three under the lock */
+/* sim_engine.c; the first four under the lock */
 bool sim_is_lost(struct sim *sim);
 void sim_lose(struct sim *sim);
+bool sim_drop(struct sim *sim); /* one command; false when there is none */
 bool sim_fault_now(struct sim *sim, enum sim_fault_kind kind);
 void *sim_engine_main(void *arg);
 int sim_stream_new(struct arax_device *dev, struct arax_device_stream **out);

@@ -86,12 +86,12 @@ static void test_events(void)
 		want = i % 3 ? want + (unsigned)i : want * 5;
 	}
 	arax_sim_event_free(event);
-	for (int s = 0; s < STREAMS; s++)
-		t.dev.ops->stream_free(&t.dev, streams[s]);
 	for (int i = 0; i < STREAMS * ROUNDS; i++) {
 		CHECK(!tools_wait(&ends[i]));
 		CHECK(i == 0 || ends[i].start_ns >= ends[i - 1].end_ns);
 	}
+	for (int s = 0; s < STREAMS; s++)
+		t.dev.ops->stream_free(&t.dev, streams[s]);
 	tools_download(&t, mem, 0, sizeof(host), host);
 	for (int i = 0; i < N; i++)
 		CHECK((unsigned)host[i] == want);
@@ -455,6 +455,47 @@ static void test_lost_after(void)
 	tools_close(&t);
 }
 
+/* What a freed stream has not begun is ended, though the one engine is busy elsewhere; what hangs
+ * there ends; others do not notice. */
+static void test_stream_free(void)
+{
+	enum { N = 6 };
+	struct sim_test t;
+	struct end hung, queued[N], waiting, after;
+	struct arax_device_stream *streams[4];
+	struct arax_sim_event *event;
+	char host[16] = {0};
+	tools_open(&t, "sim0", "latency=0,streams=1,faults=hang@1");
+	struct arax_device_kernel *add = tools_kernel(&t, "add");
+	struct arax_device_mem *mem = tools_buffer(&t, sizeof(host));
+	CHECK(!arax_sim_event_new(&event));
+	for (int s = 0; s < 4; s++)
+		CHECK(!t.dev.ops->stream_new(&t.dev, &streams[s]));
+	CHECK(!tools_apply(&t, streams[0], add, mem, 4, 1, &hung));
+	CHECK(!arax_sim_event_record(&t.dev, streams[0], event));
+	for (int i = 0; i < N; i++)
+		CHECK(!tools_apply(&t, streams[1], add, mem, 4, 1, &queued[i]));
+	CHECK(!arax_sim_event_wait(&t.dev, streams[2], event));
+	CHECK(!tools_copy(&t, streams[2], ARAX_TO_DEVICE, mem, 0, sizeof(host), host, &waiting));
+	CHECK(!tools_apply(&t, streams[3], add, mem, 4, 1, &after));
+	t.dev.ops->stream_free(&t.dev, streams[1]);
+	for (int i = 0; i < N; i++)
+		CHECK(tools_wait(&queued[i]) == CL_DEVICE_NOT_AVAILABLE);
+	t.dev.ops->stream_free(&t.dev, streams[2]);
+	CHECK(tools_wait(&waiting) == CL_DEVICE_NOT_AVAILABLE);
+	CHECK(!atomic_load(&hung.calls) && !atomic_load(&after.calls));
+	t.dev.ops->stream_free(&t.dev, streams[0]);
+	CHECK(tools_wait(&hung) == CL_DEVICE_NOT_AVAILABLE);
+	CHECK(!tools_wait(&after));
+	CHECK(!tools_apply(&t, streams[3], add, mem, 4, 1, &after) && !tools_wait(&after));
+	t.dev.ops->stream_free(&t.dev, streams[3]);
+	arax_sim_event_free(event);
+	tools_mem_free(&t, mem);
+	tools_kernel_free(&t, add);
+	tools_close(&t);
+	CHECK(atomic_load(&hung.calls) == 1 && atomic_load(&queued[0].calls) == 1);
+}
+
 /* Everything is freed and closed while commands are queued: each ends, once. */
 static void test_close(void)
 {
@@ -496,6 +537,7 @@ int main(void)
 	test_memory_in_use();
 	test_faults();
 	test_hang();
+	test_stream_free();
 	test_lost();
 	test_lost_after();
 	test_close();
