@@ -303,7 +303,9 @@ int sandbox_open(struct sandbox *sandbox, enum sandbox_role role, bool off)
 		snprintf(sandbox->missing, sizeof(sandbox->missing), "switched off");
 		return error;
 	}
-	sandbox->holds = role == SANDBOX_COMPILER ? SANDBOX_ALL_COMPILER : SANDBOX_ALL;
+	sandbox->holds = role == SANDBOX_COMPILER ? SANDBOX_ALL_COMPILER
+			 : role == SANDBOX_DEVICE ? SANDBOX_ALL_DEVICE
+						  : SANDBOX_ALL;
 	sandbox->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (sandbox->proc < 0)
 		return -errno;

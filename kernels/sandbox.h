@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The walls around the processes that run other people's code: tenants (kernels are native code)
- * and the compiler. A process takes part in three steps:
+ * The walls around the processes that run other people's code: tenants (kernels are native code),
+ * the compiler, and device processes (other vendors' libraries, compilers of their own). A process
+ * takes part in three steps:
  *
  *   sandbox_open()   once, in the process that the others are forked from, while it has one thread:
  *                    no new privileges, limits, namespaces, a root directory with nothing in it but
  *                    what the libraries read, and the system call list made ready;
  *   sandbox_enter()  in each process, while it has one thread: scratch space, identity and
  *                    capabilities, Landlock (which holds for threads made afterwards only);
- *   sandbox_seal()   last, when all threads are there: the system call list, for all of them.
+ *   sandbox_seal()   last, when all threads are there: the system call list, for all of them (a
+ *                    device process may make more, which inherit it).
  *
  * Every wall that the kernel refuses is left out, remembered and reported (sandbox_missing()):
  * araxd decides whether that is enough (arax.conf, [sandbox] require).
@@ -22,7 +24,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-enum sandbox_role { SANDBOX_TENANT, SANDBOX_COMPILER };
+enum sandbox_role { SANDBOX_TENANT, SANDBOX_COMPILER, SANDBOX_DEVICE };
 
 struct sock_fprog;
 
@@ -80,7 +82,7 @@ int sandbox_filter_load(const struct sock_fprog *filter);
 /* What is read (and, for the compiler, executed); paths that are not there are left out. */
 struct sandbox_path {
 	const char *path;
-	bool compiler_only, execute, write, root_only;
+	bool compiler_only, device_only, execute, write, root_only;
 };
 extern const struct sandbox_path sandbox_paths[];
 bool sandbox_needs(enum sandbox_role role, const struct sandbox_path *path);

@@ -4,7 +4,7 @@
  * once everything has started, and what is harmless and libc may come to need. All else fails with
  * EPERM, so that a library which only tries something goes on without it. A tenant has nothing that
  * makes processes or threads, opens sockets or memory files, or names another process; a compiler
- * may also execute a program (Landlock says which).
+ * may also execute a program (Landlock says which); a device process makes threads.
  *
  * The list becomes a BPF program once; loading it costs a process some microseconds.
  */
@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -57,6 +58,11 @@ static const char *const filter_compiler[] = {
     "dup3",  "execve",	     "fadvise64",	"getppid",     "getrlimit",
     "pipe2", "rt_sigaction", "set_tid_address", "sigaltstack", "symlink",
     "umask", "vfork",	     "wait4",		"waitid"};
+
+/* Libraries that compile and execute inside, and make threads when they like. */
+static const char *const filter_device[] = {
+    "exit",	  "eventfd2",	  "fadvise64", "getcpu",       "getppid",	    "getrlimit",
+    "membarrier", "memfd_create", "pipe2",     "rt_sigaction", "sched_setaffinity", "sigaltstack"};
 
 static int filter_names(scmp_filter_ctx ctx, const char *const *names, size_t count)
 {
@@ -98,10 +104,20 @@ static int filter_arguments(scmp_filter_ctx ctx, enum sandbox_role role)
 	error = error
 		    ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
 					SCMP_A0_32(SCMP_CMP_EQ, 0), SCMP_A2_64(SCMP_CMP_EQ, 0));
-	if (role != SANDBOX_COMPILER)
+	if (role == SANDBOX_TENANT)
 		return error;
 	/* clone3()'s flags cannot be seen from here; libc then takes clone(). */
 	error = error ?: seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (role == SANDBOX_DEVICE) {
+		/* Threads, no processes; and their names. */
+		error = error
+			    ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+						SCMP_A0_32(SCMP_CMP_MASKED_EQ,
+							   spaces | CLONE_THREAD, CLONE_THREAD));
+		return error
+			   ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+					       SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
+	}
 	return error
 		   ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				       SCMP_A0_32(SCMP_CMP_MASKED_EQ, spaces, 0));
@@ -152,6 +168,10 @@ int sandbox_filter(enum sandbox_role role, struct sock_fprog **filter)
 		error = error
 			    ?: filter_names(ctx, filter_compiler,
 					    sizeof(filter_compiler) / sizeof(filter_compiler[0]));
+	if (role == SANDBOX_DEVICE)
+		error = error
+			    ?: filter_names(ctx, filter_device,
+					    sizeof(filter_device) / sizeof(filter_device[0]));
 	error = error ?: filter_arguments(ctx, role);
 	error = error ?: filter_export(ctx, filter);
 	seccomp_release(ctx);

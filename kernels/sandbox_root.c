@@ -42,6 +42,8 @@ const struct sandbox_path sandbox_paths[] = {
     {.path = "/sys/devices/system"},
     {.path = "/sys/bus/pci/devices/0000:00:00.0/vendor"},
     {.path = "/dev/null", .write = true},
+    {.path = "/dev/urandom", .device_only = true},
+    {.path = "/usr/share/drirc.d", .device_only = true},
     /* PoCL links with ld; it and the loader are all that can be executed. */
     {.path = "/usr/bin/ld", .compiler_only = true, .execute = true},
     {.path = "/lib64/ld-linux-x86-64.so.2", .compiler_only = true, .execute = true},
@@ -60,7 +62,8 @@ struct root_mount {
 
 bool sandbox_needs(enum sandbox_role role, const struct sandbox_path *path)
 {
-	return role == SANDBOX_COMPILER || !path->compiler_only;
+	return (role == SANDBOX_COMPILER || !path->compiler_only) &&
+	       (role == SANDBOX_DEVICE || !path->device_only);
 }
 
 /* A private copy of the mounts at a path, read-only. */

@@ -20,6 +20,8 @@ enum sandbox_wall {
 #define SANDBOX_ALL 0x7fu
 /* A compiler is not alone in a pid namespace: it has a list of system calls instead. */
 #define SANDBOX_ALL_COMPILER (SANDBOX_ALL & ~(unsigned)SANDBOX_PID)
+/* A device process is not, either. */
+#define SANDBOX_ALL_DEVICE (SANDBOX_ALL & ~(unsigned)SANDBOX_PID)
 
 /** sandbox_parse() - "all", "none" or a comma list of names. Return: is it one? */
 bool sandbox_parse(const char *list, unsigned *walls);

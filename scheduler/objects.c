@@ -155,6 +155,8 @@ void object_unref(struct objects *objects, struct object *object)
 	case ARAX_HANDLE_KERNEL:
 		free_kernel(objects, (struct kernel *)object);
 		break;
+	case ARAX_HANDLE_STREAM: /* between a tenant and arax-device only */
+		assert(false);
 	}
 	free(object);
 }

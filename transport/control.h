@@ -25,7 +25,8 @@ enum arax_control_type {
 	ARAX_CONTROL_STOP = 6, /* same user or root only; araxd leaves when its clients have left */
 	ARAX_CONTROL_TRACE = 7, /* replies until the connection ends, some + trace memfd */
 	/* araxd -> child and back, over the child's descriptor 3 */
-	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info */
+	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info;
+				    arax-device: longer, + memfd with struct arax_device_usage */
 	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd, + trace */
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
 	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
@@ -33,8 +34,11 @@ enum arax_control_type {
 	ARAX_CONTROL_DEVICE = 21,  /* araxd -> tenant, after START: a device comes, changes, goes;
 				      ADD: + memfd of the link (transport/link.h) */
 	ARAX_CONTROL_POLICY = 22,  /* araxd -> tenant, after START: another policy from now on */
-	ARAX_CONTROL_LINK = 23, /* araxd -> arax-device: + memfd of a link, + the tenant's arena */
-	ARAX_CONTROL_UNLINK = 24, /* araxd -> arax-device: that tenant has gone */
+	ARAX_CONTROL_LINK = 23, /* araxd -> arax-device: + memfd of a link, + the tenant's arena, +
+				   its pidfd (optional: with it the link ends with the tenant even
+				   when araxd has gone); reply */
+	ARAX_CONTROL_UNLINK = 24, /* araxd -> arax-device: that tenant has gone; and back with an
+				     error: that tenant broke the protocol, its link was ended */
 	ARAX_CONTROL_SHARE = 25,  /* araxd -> arax-device: what a tenant may use from now on */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
@@ -149,13 +153,14 @@ struct arax_control_policy {
 	char argument[256]; /* of the policy: rules of "pinned", seed of "random" */
 };
 
-/* To arax-device. link: araxd's number of this tenant there; weight and memory are the share. */
+/* To arax-device. link: araxd's number of this tenant there, not 0; weight and memory are the
+ * share. */
 struct arax_control_link {
 	struct arax_control_head head;
 	uint64_t link;
 	uint64_t arena_size; /* LINK */
 	uint64_t memory;     /* bytes of the device that it may have; 0: no limit of its own */
-	uint32_t weight;     /* of execution time, relative to the others' */
+	uint32_t weight;     /* of execution time, relative to the others'; 0: 1 */
 	uint32_t depth;	     /* commands in flight on the device at most; 0: no limit */
 	int32_t tenant_pid;
 	uint32_t pad;
@@ -178,6 +183,12 @@ struct arax_control_ready {
 	uint32_t sandbox; /* enum sandbox_wall: what stands around it, or around its children */
 	uint32_t pad;
 	char missing[256]; /* which walls do not, and why */
+};
+
+/* Of an arax-device: one device per process. */
+struct arax_control_device_ready {
+	struct arax_control_ready ready;
+	struct arax_device_caps caps;
 };
 
 struct arax_control_log {
@@ -231,6 +242,25 @@ struct arax_device_info {
 	char c_features[1024]; /* __opencl_c_*, space separated */
 	uint32_t nformats, pad1;
 	struct arax_image_format formats[ARAX_FORMATS_MAX];
+};
+
+/*
+ * What each link of a device has had, in memory that arax-device writes and araxd reads: the
+ * account of who used how much of the device, made by the device itself. A row with link 0 is free;
+ * rows are found by their link, and go when it ends.
+ */
+#define ARAX_DEVICE_LINKS 64
+struct arax_link_usage {
+	_Atomic uint64_t link;	   /* arax_control_link.link */
+	_Atomic uint64_t commands; /* that have ended */
+	_Atomic uint64_t busy_ns;  /* sum of their times on the device */
+	_Atomic uint64_t bytes_in, bytes_out;
+	_Atomic uint64_t memory;  /* bytes that its objects have on the device now */
+	_Atomic uint32_t waiting; /* commands that have come and not begun */
+	_Atomic uint32_t in_flight;
+};
+struct arax_device_usage {
+	struct arax_link_usage links[ARAX_DEVICE_LINKS];
 };
 
 /*

@@ -92,6 +92,11 @@ int arax_ring_write(struct arax_ring *ring, const void *record, uint32_t size)
 	return 0;
 }
 
+int arax_ring_room(struct arax_ring *ring, uint32_t *room)
+{
+	return ring_free(ring, ring->size, room);
+}
+
 int arax_ring_read(struct arax_ring *ring, void *scratch, uint32_t capacity)
 {
 	const uint32_t least = sizeof(struct arax_record);

@@ -47,6 +47,9 @@ int arax_ring_write(struct arax_ring *ring, const void *record, uint32_t size);
  */
 int arax_ring_read(struct arax_ring *ring, void *scratch, uint32_t capacity);
 
+/** arax_ring_room() - how much the producer could write now. Return: 0 or -EPROTO. */
+int arax_ring_room(struct arax_ring *ring, uint32_t *room);
+
 /** arax_ring_push() - append one entry. Return: 0, -EAGAIN, -EPROTO. */
 int arax_ring_push(struct arax_ring *ring, uint32_t entry);
 
