@@ -53,8 +53,8 @@ enum serve_program_state { SERVE_RECEIVING, SERVE_BUILDING, SERVE_BUILT, SERVE_F
 
 struct serve_program {
 	struct serve_object object;
-	enum serve_program_state state; /* S */
-	bool dropped;			/* there was no memory for its bytes */
+	_Atomic enum serve_program_state state; /* S */
+	bool dropped;				/* there was no memory for its bytes */
 	struct serve_piece {
 		unsigned char *data;
 		size_t size, capacity;

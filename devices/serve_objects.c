@@ -140,7 +140,7 @@ int kernel_make(struct serve_link *link, struct serve_kernel *kernel)
 
 	if (kernel->kernel)
 		return 0;
-	if (!kernel->program->program)
+	if (!kernel->program->program || kernel->program->state != SERVE_BUILT)
 		return CL_INVALID_PROGRAM_EXECUTABLE;
 	return dev->ops->kernel_new(dev, kernel->program->program, kernel->name, &kernel->kernel);
 }
