@@ -18,7 +18,14 @@
  *
  * Errors: negative OpenCL errors. CL_MEM_OBJECT_ALLOCATION_FAILURE: the device has no memory left,
  * with less in it the same might succeed. CL_DEVICE_NOT_AVAILABLE: the device is lost with all that
- * was in its memory, and every further call will fail alike.
+ * was in its memory, and every further call will fail alike. Never on this device, however often it
+ * is tried: for a program CL_BUILD_PROGRAM_FAILURE, CL_INVALID_BUILD_OPTIONS,
+ * CL_COMPILER_NOT_AVAILABLE, CL_INVALID_BINARY and CL_INVALID_PROGRAM_EXECUTABLE; for a kernel
+ * CL_INVALID_KERNEL and CL_INVALID_KERNEL_NAME; for a launch of these sizes and arguments
+ * CL_INVALID_WORK_DIMENSION, _WORK_GROUP_SIZE, _WORK_ITEM_SIZE, _GLOBAL_OFFSET, _ARG_SIZE,
+ * _ARG_VALUE, _ARG_INDEX and _KERNEL_ARGS; for a memory object CL_IMAGE_FORMAT_NOT_SUPPORTED,
+ * CL_INVALID_IMAGE_SIZE, _IMAGE_DESCRIPTOR, _BUFFER_SIZE and CL_MISALIGNED_SUB_BUFFER_OFFSET. Such
+ * a command has not begun, so it may be given to another device.
  */
 #ifndef ARAX_DEVICES_DEVICE_H
 #define ARAX_DEVICES_DEVICE_H

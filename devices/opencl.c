@@ -25,15 +25,12 @@ static cl_mem_flags mem_flags(const struct arax_mem_desc *desc)
 	return access | CL_MEM_USE_HOST_PTR;
 }
 
-static cl_mem image_new(const struct opencl_device *device, const struct arax_mem_desc *desc,
-			cl_mem_object_type type, cl_mem base, cl_int *err)
+cl_image_desc opencl_image_shape(const struct arax_mem_desc *desc, cl_mem_object_type type)
 {
-	const cl_icd_dispatch *cl = device->opencl->cl;
 	bool slices = type == CL_MEM_OBJECT_IMAGE3D || type == CL_MEM_OBJECT_IMAGE1D_ARRAY ||
 		      type == CL_MEM_OBJECT_IMAGE2D_ARRAY;
 	bool rows = slices || type == CL_MEM_OBJECT_IMAGE2D;
-	cl_image_format format = {desc->channel_order, desc->channel_type};
-	cl_image_desc shape = {
+	return (cl_image_desc){
 	    .image_type = type,
 	    .image_width = desc->width,
 	    .image_height = desc->height,
@@ -41,9 +38,17 @@ static cl_mem image_new(const struct opencl_device *device, const struct arax_me
 	    .image_array_size = desc->array_size,
 	    .image_row_pitch = rows ? desc->row_pitch : 0,
 	    .image_slice_pitch = slices ? desc->slice_pitch : 0,
-	    .mem_object = base,
 	};
+}
+
+static cl_mem image_new(const struct opencl_device *device, const struct arax_mem_desc *desc,
+			cl_mem_object_type type, cl_mem base, cl_int *err)
+{
+	const cl_icd_dispatch *cl = device->opencl->cl;
+	cl_image_format format = {desc->channel_order, desc->channel_type};
+	cl_image_desc shape = opencl_image_shape(desc, type);
 	cl_mem_flags flags = mem_flags(desc);
+	shape.mem_object = base;
 	if (base)
 		flags &= ~(cl_mem_flags)CL_MEM_USE_HOST_PTR;
 	return cl->clCreateImage(device->opencl->context, flags, &format, &shape,
@@ -103,8 +108,8 @@ static void opencl_mem_free(struct arax_device *dev, struct arax_device_mem *mem
 	free(mem);
 }
 
-static int opencl_sampler_new(struct arax_device *dev, uint32_t normalized, uint32_t addressing,
-			      uint32_t filter, struct arax_device_sampler **out)
+int opencl_sampler_new(struct arax_device *dev, uint32_t normalized, uint32_t addressing,
+		       uint32_t filter, struct arax_device_sampler **out)
 {
 	struct arax_device_sampler *sampler = calloc(1, sizeof(*sampler));
 	if (!sampler)
@@ -120,7 +125,7 @@ static int opencl_sampler_new(struct arax_device *dev, uint32_t normalized, uint
 	return 0;
 }
 
-static void opencl_sampler_free(struct arax_device *dev, struct arax_device_sampler *sampler)
+void opencl_sampler_free(struct arax_device *dev, struct arax_device_sampler *sampler)
 {
 	if (!sampler)
 		return;
@@ -170,7 +175,7 @@ static const struct arax_device_ops opencl_ops = {
 };
 
 /* The first word of every object of an ICD driver points to its dispatch table. */
-static int find_platform(struct arax_opencl *opencl, const char **error)
+int opencl_platform(struct arax_opencl *opencl, const char **error)
 {
 	typedef void *(*address_fn)(const char *);
 	address_fn address = (address_fn)dlsym(opencl->library, "clGetExtensionFunctionAddress");
@@ -252,7 +257,7 @@ int arax_opencl_load(const char *library, struct arax_opencl **out, const char *
 int arax_opencl_start(struct arax_opencl *opencl, const char *const *names,
 		      struct arax_device *devices, unsigned max, const char **error)
 {
-	int rc = find_platform(opencl, error);
+	int rc = opencl_platform(opencl, error);
 	if (!rc)
 		rc = make_context(opencl, max, error);
 	if (rc)

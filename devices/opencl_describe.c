@@ -25,10 +25,7 @@ struct query {
 
 static uint64_t ask(const struct query *q, cl_device_info what)
 {
-	uint64_t value = 0; /* little-endian: 4-byte answers land in the low half */
-	if (q->cl->clGetDeviceInfo(q->id, what, sizeof(value), &value, NULL))
-		return 0;
-	return value;
+	return opencl_ask(q->cl, q->id, what);
 }
 
 static uint32_t ask32(const struct query *q, cl_device_info what)

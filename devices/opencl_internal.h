@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the native OpenCL back end share (opencl.c, opencl_program.c,
- * opencl_describe.c); nobody else includes it.
+ * What the files of the back ends on native OpenCL libraries share: opencl.c, opencl_program.c and
+ * opencl_describe.c, which work in the arena, and opencl_discrete*.c, which do not. Nobody else
+ * includes it.
  */
 #ifndef ARAX_DEVICES_OPENCL_INTERNAL_H
 #define ARAX_DEVICES_OPENCL_INTERNAL_H
@@ -49,6 +50,38 @@ static inline const cl_icd_dispatch *opencl_cl(const struct arax_device *dev)
 {
 	return opencl_device(dev)->opencl->cl;
 }
+
+/* A number of the device, 0 when it has none. */
+static inline uint64_t opencl_ask(const cl_icd_dispatch *cl, cl_device_id id, cl_device_info what)
+{
+	uint64_t value = 0; /* little-endian: 4-byte answers land in the low half */
+	if (cl->clGetDeviceInfo(id, what, sizeof(value), &value, NULL))
+		return 0;
+	return value;
+}
+
+/** opencl_platform() - find the platform of a loaded library and its entry points. */
+int opencl_platform(struct arax_opencl *opencl, const char **error);
+
+/** opencl_image_shape() - a description as OpenCL's, with pitches where the type has them. */
+cl_image_desc opencl_image_shape(const struct arax_mem_desc *desc, cl_mem_object_type type);
+
+int opencl_sampler_new(struct arax_device *dev, uint32_t normalized, uint32_t addressing,
+		       uint32_t filter, struct arax_device_sampler **sampler);
+void opencl_sampler_free(struct arax_device *dev, struct arax_device_sampler *sampler);
+
+/** opencl_set_arg() - set one argument of a kernel. */
+cl_int opencl_set_arg(const cl_icd_dispatch *cl, cl_kernel kernel, cl_uint index,
+		      const struct arax_launch_arg *arg);
+
+/**
+ * opencl_start_of() - when a command that has ended began, on our clock
+ * @submit_ns: when it was given to the library, @end_ns: when its end was noticed
+ *
+ * Only the length of the run comes from the library; its clock may be another one.
+ */
+uint64_t opencl_start_of(const cl_icd_dispatch *cl, cl_event event, uint64_t submit_ns,
+			 uint64_t end_ns);
 
 int opencl_program_load(struct arax_device *dev, const struct arax_program_source *source,
 			struct arax_device_program **program);

@@ -152,7 +152,7 @@ void opencl_kernel_free(struct arax_device *dev, struct arax_device_kernel *kern
 	free(kernel);
 }
 
-static cl_int set_arg(const cl_icd_dispatch *cl, cl_kernel kernel, cl_uint index,
+cl_int opencl_set_arg(const cl_icd_dispatch *cl, cl_kernel kernel, cl_uint index,
 		      const struct arax_launch_arg *arg)
 {
 	cl_mem null = NULL;
@@ -213,7 +213,7 @@ static cl_int set_args(const cl_icd_dispatch *cl, const struct arax_launch *laun
 		if (known && !memcmp(&now, &kernel->last[i], sizeof(now)))
 			continue;
 		kernel->last[i].set = 0;
-		cl_int err = set_arg(cl, kernel->kernel, i, &launch->args[i]);
+		cl_int err = opencl_set_arg(cl, kernel->kernel, i, &launch->args[i]);
 		if (err)
 			return err;
 		if (known)
@@ -231,15 +231,15 @@ struct flight {
 };
 
 /* The library's clock is not ours (PoCL: MONOTONIC_RAW), only the length of the run is used. */
-static uint64_t start_of(const struct flight *flight, cl_event event, uint64_t end_ns)
+uint64_t opencl_start_of(const cl_icd_dispatch *cl, cl_event event, uint64_t submit_ns,
+			 uint64_t end_ns)
 {
 	cl_ulong start = 0, end = 0;
-	if (flight->cl->clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof(start),
-						&start, NULL) ||
-	    flight->cl->clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof(end), &end,
-						NULL) ||
-	    end < start || end - start > end_ns - flight->submit_ns)
-		return flight->submit_ns;
+	if (cl->clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof(start), &start,
+					NULL) ||
+	    cl->clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof(end), &end, NULL) ||
+	    end < start || end - start > end_ns - submit_ns)
+		return submit_ns;
 	return end_ns - (end - start);
 }
 
@@ -247,7 +247,7 @@ static void CL_CALLBACK landed(cl_event event, cl_int status, void *arg)
 {
 	struct flight *flight = arg;
 	uint64_t end_ns = arax_now_ns();
-	uint64_t start_ns = start_of(flight, event, end_ns);
+	uint64_t start_ns = opencl_start_of(flight->cl, event, flight->submit_ns, end_ns);
 	flight->done(flight->arg, status > 0 ? 0 : status, start_ns, end_ns);
 	free(flight);
 }

@@ -127,7 +127,7 @@ static int build_note(struct build *build, const void *text, size_t size)
 static int build_files(struct build *build, char **prefix)
 {
 	uint32_t count = arax_read_u32(&build->reader);
-	struct files *files = files_new();
+	struct files *files = files_new(NULL);
 	int error = files ? 0 : -EIO;
 
 	for (uint32_t i = 0; !error && i < count && !build->reader.failed; i++) {

@@ -12,7 +12,7 @@
 #include "kernels/compile_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,19 +22,33 @@
 #define FILES_OVERLAY "overlay.json"
 
 struct files {
-	char *directory; /* the current one, where the contents lie */
+	char *directory;    /* where the contents lie */
+	const char *prefix; /* what the compiler is told: no white space */
 	FILE *overlay;
 	unsigned count;
 };
 
-struct files *files_new(void)
+static FILE *files_open(const struct files *files, const char *name, const char *mode)
+{
+	char path[PATH_MAX];
+	int length = snprintf(path, sizeof(path), "%s/%s", files->directory, name);
+
+	if (length < 0 || (size_t)length >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	return fopen(path, mode);
+}
+
+struct files *files_new(const char *directory)
 {
 	struct files *files = calloc(1, sizeof(*files));
 
 	if (!files)
 		return NULL;
-	files->directory = getcwd(NULL, 0);
-	files->overlay = files->directory ? fopen(FILES_OVERLAY, "we") : NULL;
+	files->directory = directory ? strdup(directory) : getcwd(NULL, 0);
+	files->prefix = directory ? files->directory : ".";
+	files->overlay = files->directory ? files_open(files, FILES_OVERLAY, "we") : NULL;
 	if (!files->overlay) {
 		files_free(files);
 		return NULL;
@@ -81,12 +95,12 @@ static void files_quote(FILE *out, const char *string)
 	fputc('"', out);
 }
 
-static int files_write(unsigned number, const void *data, size_t size)
+static int files_write(const struct files *files, const void *data, size_t size)
 {
 	char name[32];
 
-	snprintf(name, sizeof(name), "file-%u", number);
-	FILE *file = fopen(name, "wxe");
+	snprintf(name, sizeof(name), "file-%u", files->count);
+	FILE *file = files_open(files, name, "wxe");
 	if (!file)
 		return -errno;
 	size_t written = size ? fwrite(data, 1, size, file) : 0;
@@ -101,7 +115,7 @@ int files_add(struct files *files, const char *path, const void *data, size_t si
 
 	if (path[0] != '/' || !path[1] || !files_name_good(path))
 		return -EINVAL;
-	int error = files_write(files->count, data, size);
+	int error = files_write(files, data, size);
 	if (error)
 		return error;
 	if (files->count)
@@ -119,21 +133,46 @@ int files_add(struct files *files, const char *path, const void *data, size_t si
 	return 0;
 }
 
-int files_options(struct files *files, const char *cwd, char **options)
+/* Return: 0; 1: there are no files, *options is ""; or -errno. */
+static int files_finish(struct files *files, char **options)
 {
 	fputs("]}\n", files->overlay);
 	int failed = fclose(files->overlay) != 0;
 	files->overlay = NULL;
 	if (failed)
 		return -EIO;
-	if (!files->count) {
-		*options = strdup("");
-		return *options ? 0 : -ENOMEM;
-	}
-	/* PoCL itself begins with "-I.", which natively is the client's directory. It cannot be
-	 * passed when it has white space in it; PoCL could not take it either. */
-	const char *flag = cwd[0] == '/' && !cwd[strcspn(cwd, " \t\n\v\f\r\"")] ? " -I" : "";
-	int length =
-	    asprintf(options, "-I.\t-ivfsoverlay\t" FILES_OVERLAY "%s%s", flag, *flag ? cwd : "");
+	if (files->count)
+		return 0;
+	*options = strdup("");
+	return *options ? 1 : -ENOMEM;
+}
+
+/* The client's directory cannot be passed when it has white space in it; PoCL could not take it
+ * either. */
+static const char *files_cwd(const char *cwd)
+{
+	return cwd[0] == '/' && !cwd[strcspn(cwd, " \t\n\v\f\r\"")] ? cwd : NULL;
+}
+
+int files_options(struct files *files, const char *cwd, char **options)
+{
+	int error = files_finish(files, options);
+	if (error)
+		return error < 0 ? error : 0;
+	/* PoCL itself begins with "-I.", which natively is the client's directory. */
+	const char *directory = files_cwd(cwd);
+	int length = asprintf(options, "-I.\t-ivfsoverlay\t%s/" FILES_OVERLAY "%s%s", files->prefix,
+			      directory ? " -I" : "", directory ?: "");
+	return length < 0 ? -ENOMEM : 0;
+}
+
+int files_options_clang(struct files *files, const char *cwd, char **options)
+{
+	int error = files_finish(files, options);
+	if (error)
+		return error < 0 ? error : 0;
+	const char *directory = files_cwd(cwd);
+	int length = asprintf(options, "-ivfsoverlay %s/" FILES_OVERLAY "%s%s", files->prefix,
+			      directory ? " -I" : "", directory ?: "");
 	return length < 0 ? -ENOMEM : 0;
 }

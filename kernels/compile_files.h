@@ -8,10 +8,14 @@
 
 #include <stddef.h>
 
-struct files; /* what is laid out; lives in the current directory */
+struct files; /* what is laid out; lives in one directory */
 
-/** files_new() - nothing laid out yet. Return: NULL with errno. */
-struct files *files_new(void);
+/**
+ * files_new() - nothing laid out yet
+ * @directory: an absolute path where nothing has been laid out before; NULL: the current one
+ * Return: NULL with errno.
+ */
+struct files *files_new(const char *directory);
 void files_free(struct files *files);
 
 /**
@@ -27,6 +31,9 @@ int files_add(struct files *files, const char *path, const void *data, size_t si
  * @options: to be freed; "" when there are no files
  */
 int files_options(struct files *files, const char *cwd, char **options);
+
+/** files_options_clang() - the same for a library that gives its options to clang as they are. */
+int files_options_clang(struct files *files, const char *cwd, char **options);
 
 /** files_name_good() - is this a relative or absolute path with no ".." in it? */
 int files_name_good(const char *name);

@@ -8,6 +8,7 @@
 #include "kernels/compile_pocl.h"
 
 #include "kernels/compile_binary.h"
+#include "kernels/library.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,32 +42,12 @@ static int pocl_fail(struct pocl *pocl, int error, const char *what, cl_int stat
 	return error;
 }
 
-/*
- * PoCL finds its headers relative to where it was loaded from ("/../../share/pocl"). When that
- * path holds a symbolic link (/lib -> /usr/lib), clang with an overlay takes the dots literally
- * and ends elsewhere; so it is loaded by its real path.
- */
+/* By its real path, see library.h. */
 static void *pocl_load_real(void)
 {
-	Dl_serinfo count;
-	char path[PATH_MAX], real[PATH_MAX];
-	void *self = dlopen(NULL, RTLD_NOW), *library = NULL;
+	char path[PATH_MAX];
 
-	if (!self || dlinfo(self, RTLD_DI_SERINFOSIZE, &count) < 0)
-		return NULL;
-	Dl_serinfo *search = calloc(1, count.dls_size);
-	if (search && dlinfo(self, RTLD_DI_SERINFOSIZE, search) == 0 &&
-	    dlinfo(self, RTLD_DI_SERINFO, search) == 0) {
-		for (unsigned i = 0; i < search->dls_cnt && !library; i++) {
-			if (!realpath(search->dls_serpath[i].dls_name, real))
-				continue;
-			int length = snprintf(path, sizeof(path), "%s/" POCL_LIBRARY, real);
-			if (length > 0 && (size_t)length < sizeof(path) && access(path, R_OK) == 0)
-				library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-		}
-	}
-	free(search);
-	return library;
+	return library_path(POCL_LIBRARY, path) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
 
 int pocl_open(struct pocl *pocl, const char *driver)
