@@ -9,9 +9,8 @@
 
 /* The first is the default. */
 static const struct policy *const policies[] = {
-    &policy_adaptive,
-    &policy_round_robin,
-    &policy_pinned,
+    &policy_adaptive, &policy_round_robin, &policy_least_loaded, &policy_heterogeneous,
+    &policy_fair,     &policy_elastic,	   &policy_pinned,	 &policy_random,
 };
 #define NPOLICIES (sizeof(policies) / sizeof(policies[0]))
 
@@ -29,4 +28,19 @@ const struct policy *policy_find(const char *name)
 const char *policy_name(unsigned n)
 {
 	return n < NPOLICIES ? policies[n]->name : NULL;
+}
+
+int policy_configure(const struct policy *policy, struct policy_state *state, const char *argument,
+		     char why[POLICY_WHY])
+{
+	int rc = policy_argument_check(policy->name, argument, why);
+
+	if (!rc && policy->configure)
+		policy->configure(state, argument);
+	return rc;
+}
+
+void policy_changed(struct policy_state *state, unsigned device)
+{
+	state->handover_ns[device] = state->slower[device] = state->reserved[device] = 0;
 }

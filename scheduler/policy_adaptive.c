@@ -5,6 +5,8 @@
  * thread: no hand-over (20 to 80 us less, learned too), but one core only, and the intake stands
  * still meanwhile. A parallel device (PoCL's pthread) uses every core. So what is short goes
  * inline, and what is long does not, unless its result is there no later and nobody waits.
+ *
+ * Where a discrete device could take the launch, too, "heterogeneous" weighs it against that.
  */
 #include "scheduler/policy.h"
 
@@ -16,18 +18,30 @@
 #define EXPLORE_FIRST 16     /* launches until the other way is tried; doubles with every try */
 #define EXPLORE_LAST 4096    /* that changes nothing */
 #define UNKNOWN_INLINE_ITEMS 4096
-#define OUTLIER 4.0f /* a sample counts as at most so many times what is known */
 
-/* The fastest known candidate of a sort, an unknown one if none is known; NONE if there is none. */
-static unsigned best_of(const struct policy_launch *launch, bool inline_launch, const float *ns)
+/* The fastest known device of each sort, an unknown one if none is known; NONE if there is none. */
+struct best {
+	unsigned in, par;
+	bool discrete; /* there are others, too */
+};
+
+static bool better(const float *ns, unsigned device, unsigned best)
 {
-	unsigned best = NONE;
-	POLICY_FOR_EACH(device, launch->candidates)
+	return best == NONE || (ns[device] > 0 && (ns[best] <= 0 || ns[device] < ns[best]));
+}
+
+static struct best best_of(const struct policy_launch *launch, uint32_t candidates, const float *ns)
+{
+	struct best best = {NONE, NONE, false};
+	POLICY_FOR_EACH(device, candidates)
 	{
-		if (launch->devices[device].inline_launch != inline_launch)
-			continue;
-		if (best == NONE || (ns[device] > 0 && (ns[best] <= 0 || ns[device] < ns[best])))
-			best = device;
+		const struct policy_device *d = &launch->devices[device];
+		if (d->discrete)
+			best.discrete = true;
+		else if (d->inline_launch)
+			best.in = better(ns, device, best.in) ? device : best.in;
+		else
+			best.par = better(ns, device, best.par) ? device : best.par;
 	}
 	return best;
 }
@@ -97,39 +111,48 @@ static bool choose_inline(const struct policy_state *state, const struct policy_
 	return better;
 }
 
-static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
+static unsigned of_two(struct policy_state *state, const struct policy_launch *launch,
+		       const struct best *best, const float *ns)
 {
-	const float *ns = launch->cost->ns[policy_bucket(launch->items)];
-	unsigned in = best_of(launch, true, ns);
+	unsigned in = best->in, par = best->par;
 	/* Most launches of most programs: nothing could be better, so nothing is weighed. */
 	if (in != NONE && ns[in] > 0 && ns[in] < EXPLORE_MIN_NS)
 		return in;
-	unsigned par = best_of(launch, false, ns);
 	if (in == NONE || par == NONE)
 		return in == NONE ? par : in;
 	return choose_inline(state, launch, in, par) ? in : par;
 }
 
-/* Follows the fast values sooner than the slow ones, which may have had a busy machine to blame. */
-static void average(float *known, uint64_t ns)
+static unsigned in_place_choice(struct policy_state *state, const struct policy_launch *launch,
+				uint32_t candidates)
 {
-	float now = ns ? (float)ns : 1.0f;
+	const float *ns = launch->cost->ns[policy_bucket(launch->items)];
+	struct best best = best_of(launch, candidates, ns);
+	return of_two(state, launch, &best, ns);
+}
 
-	if (*known <= 0) {
-		*known = now;
-		return;
+uint32_t policy_one_in_place(struct policy_state *state, const struct policy_launch *launch)
+{
+	uint32_t in_place = 0;
+
+	POLICY_FOR_EACH(device, launch->candidates)
+	{
+		if (!launch->devices[device].discrete)
+			in_place |= 1u << device;
 	}
-	if (now > OUTLIER * *known)
-		now = OUTLIER * *known;
-	*known += (now - *known) * (now < *known ? 0.5f : 0.25f);
+	if (!(in_place & (in_place - 1)))
+		return launch->candidates;
+	unsigned chosen = in_place_choice(state, launch, in_place);
+	return (launch->candidates & ~in_place) | 1u << chosen;
 }
 
-static void learn(struct policy_state *state, const struct policy_launch *launch, unsigned device,
-		  uint64_t ns)
+static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
 {
-	average(&launch->cost->ns[policy_bucket(launch->items)][device], ns);
-	if (launch->handover_ns)
-		average(&state->handover_ns[device], launch->handover_ns);
+	const float *ns = launch->cost->ns[policy_bucket(launch->items)];
+	struct best best = best_of(launch, launch->candidates, ns);
+	if (best.discrete)
+		return policy_heterogeneous.pick(state, launch);
+	return of_two(state, launch, &best, ns);
 }
 
-const struct policy policy_adaptive = {.name = "adaptive", .pick = pick, .learn = learn};
+const struct policy policy_adaptive = {.name = "adaptive", .pick = pick, .learn = policy_learn};

@@ -7,6 +7,8 @@
 #define ARAX_SCHEDULER_POLICY_NAMES_H
 
 #define ARAX_POLICY_DEFAULT "adaptive"
-#define ARAX_POLICY_NAMES "adaptive", "round-robin", "pinned"
+#define ARAX_POLICY_NAMES                                                                        \
+	"adaptive", "round-robin", "least-loaded", "heterogeneous", "fair", "elastic", "pinned", \
+	    "random"
 
 #endif

@@ -5,17 +5,14 @@
  */
 #include "scheduler/policy.h"
 
-/* The turn lives in words[0]: the device after the one that ran last. */
 static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
 {
-	for (unsigned i = 0; i < POLICY_DEVICES; i++) {
-		unsigned device = (unsigned)((state->words[0] + i) % POLICY_DEVICES);
-		if (launch->candidates >> device & 1) {
-			state->words[0] = device + 1;
-			return device;
-		}
-	}
-	return policy_first(launch->candidates);
+	uint32_t later = launch->candidates & (~0u << state->turn);
+	unsigned device = policy_first(later ? later : launch->candidates);
+
+	state->turn = device + 1;
+	return device;
 }
 
-const struct policy policy_round_robin = {.name = "round-robin", .pick = pick};
+const struct policy policy_round_robin = {
+    .name = "round-robin", .pick = pick, .learn = policy_learn};

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Policy "heterogeneous": unlike devices. For each candidate: when it will have finished what it
+ * has (backlog), when the data could be there (transfer), how long the kernel executes there
+ * (learned). It does not simply take the earliest end: a device's time is worth the more the more
+ * is to be done there, so the launch goes where it adds least to the sum of (time until the device
+ * is free)^4. With idle devices that is the earliest end; where work queues up, devices do what
+ * they are comparatively good at.
+ *
+ * What would wait in a device's queue for long rather waits unbound (POLICY_WAIT), and takes its
+ * place in the accounts of that pass.
+ *
+ * Learning: a device of which nothing is known for this kernel and size is tried, and one that was
+ * not the choice for long is tried again, as long as what that presumably costs stays below 2 % of
+ * what was executed; a try that took longer than foreseen is charged for it.
+ */
+#include "scheduler/policy.h"
+
+#define NONE POLICY_DEVICES
+#define ALL ((1u << POLICY_DEVICES) - 1)
+
+#define EXPLORE_SHARE 50 /* one part of so many of what was executed */
+#define EXPLORE_FIRST                                                                              \
+	16		   /* launches until another device is tried again; doubles with every try \
+			    */
+#define EXPLORE_LAST 16384 /* that changes nothing */
+
+struct option {
+	float ready, ns, score; /* when device and data are; execution; price */
+	bool known;
+};
+
+struct options {
+	uint32_t set;  /* those that were looked at */
+	bool any;      /* something is known of one of them */
+	unsigned best; /* of the known ones */
+	struct option at[POLICY_DEVICES];
+};
+
+static float fourth(float x)
+{
+	return x * x * x * x;
+}
+
+/* Milliseconds: powers of nanoseconds would leave the range of a float. */
+static float price(const struct option *option)
+{
+	float before = option->ready * 1e-6f, after = before + option->ns * 1e-6f;
+	return fourth(after) - fourth(before);
+}
+
+static void look(struct policy_state *state, const struct policy_launch *launch,
+		 struct options *options)
+{
+	options->set = policy_one_in_place(state, launch);
+	options->best = NONE;
+	options->any = false;
+	POLICY_FOR_EACH(device, options->set)
+	{
+		struct option *o = &options->at[device];
+		float backlog = policy_backlog(&launch->devices[device], launch->now_ns) +
+				state->reserved[device];
+		float transfer = policy_transfer(launch, device);
+
+		o->ready = transfer > backlog ? transfer : backlog;
+		o->ns = policy_estimate(state, launch, device, &o->known);
+		o->score = price(o);
+		options->any |= o->ns > 0;
+		if (o->known &&
+		    (options->best == NONE || o->score < options->at[options->best].score))
+			options->best = device;
+	}
+}
+
+/* Of this kernel nothing is known at all: the device that is the fastest on the whole, if it is not
+ * far behind; else one that has the data. */
+static unsigned first_guess(const struct policy_state *state, const struct policy_launch *launch,
+			    const struct options *options)
+{
+	unsigned best = NONE;
+	float least = 0;
+
+	POLICY_FOR_EACH(device, options->set)
+	{
+		float slower = state->slower[device] > 0 ? state->slower[device] : 1e3f;
+		float cost = slower * (1 + policy_transfer(launch, device) * 1e-6f);
+		if (best == NONE || cost < least) {
+			best = device;
+			least = cost;
+		}
+	}
+	return best;
+}
+
+static float end_of(const struct option *option)
+{
+	return option->ready + option->ns;
+}
+
+/* What trying it presumably costs: it ends later than on the best; all of it where not even the
+ * speed of the device is known. */
+static float extra(const struct policy_state *state, const struct options *options, unsigned device)
+{
+	const struct option *o = &options->at[device], *best = &options->at[options->best];
+
+	if (!o->known && state->slower[device] <= 0)
+		return end_of(o);
+	return end_of(o) > end_of(best) ? end_of(o) - end_of(best) : 0;
+}
+
+/* The device to be tried: an unknown one, or, when it is time, the next in turn. */
+static unsigned to_try(const struct policy_launch *launch, const struct options *options)
+{
+	struct policy_cost *cost = launch->cost;
+	unsigned bucket = policy_bucket(launch->items);
+
+	POLICY_FOR_EACH(device, options->set)
+	{
+		if (!options->at[device].known && !launch->devices[device].queued)
+			return device;
+	}
+	uint16_t pause = cost->pause[bucket] ? cost->pause[bucket] : EXPLORE_FIRST;
+	if (cost->since[bucket] < pause)
+		return NONE;
+	uint32_t others = options->set & ~(1u << options->best);
+	uint32_t later = others & (ALL << cost->tried[bucket]);
+	if (!others)
+		return NONE;
+	unsigned device = policy_first(later ? later : others);
+	return launch->devices[device].queued ? NONE : device;
+}
+
+static unsigned explore(struct policy_state *state, const struct policy_launch *launch,
+			const struct options *options)
+{
+	struct policy_cost *cost = launch->cost;
+	unsigned bucket = policy_bucket(launch->items), device = to_try(launch, options);
+
+	if (device == NONE)
+		return NONE;
+	float price = extra(state, options, device);
+	if ((float)state->explored_ns + price > (float)state->run_ns / EXPLORE_SHARE)
+		return NONE;
+	state->explored_ns += (uint64_t)price;
+	if (options->at[device].known) {
+		uint16_t pause = cost->pause[bucket] ? cost->pause[bucket] : EXPLORE_FIRST;
+		cost->pause[bucket] = pause < EXPLORE_LAST ? pause * 2 : EXPLORE_LAST;
+		cost->since[bucket] = 0;
+		cost->tried[bucket] = (uint8_t)(device + 1);
+	}
+	return device;
+}
+
+/* The choice has changed: what was learned before is worth less now. */
+static void note_choice(struct policy_cost *cost, unsigned bucket, unsigned device)
+{
+	uint8_t choice = (uint8_t)(device + 1);
+
+	if (cost->choice[bucket] != choice) {
+		cost->choice[bucket] = choice;
+		cost->pause[bucket] = 0;
+	}
+	if (cost->since[bucket] < UINT16_MAX)
+		cost->since[bucket]++;
+}
+
+static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
+{
+	struct options options;
+	unsigned chosen;
+
+	state->unlike = true;
+	if (!launch->held)
+		policy_reserve(state, NONE, 0);
+	look(state, launch, &options);
+	if (options.best == NONE) {
+		chosen = first_guess(state, launch, &options);
+	} else {
+		unsigned tried = explore(state, launch, &options);
+		if (tried != NONE)
+			return tried;
+		chosen = options.best;
+	}
+	if (!policy_room(&launch->devices[chosen]) && !policy_own(launch, chosen)) {
+		policy_reserve(state, chosen, options.at[chosen].ns);
+		return POLICY_WAIT;
+	}
+	if (options.best != NONE)
+		note_choice(launch->cost, policy_bucket(launch->items), chosen);
+	return chosen;
+}
+
+const struct policy policy_heterogeneous = {
+    .name = "heterogeneous", .pick = pick, .learn = policy_learn};
