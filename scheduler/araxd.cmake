@@ -36,6 +36,12 @@ if(BUILD_TESTING)
 		transport/socket.c transport/trace.c transport/wake.c LIBRARIES -linih)
 endif()
 
+add_executable(test-scheduler-lease test_lease.c lease.c)
+target_compile_definitions(test-scheduler-lease PRIVATE _GNU_SOURCE)
+target_include_directories(test-scheduler-lease PRIVATE ${PROJECT_SOURCE_DIR})
+add_test(NAME scheduler.lease COMMAND test-scheduler-lease)
+set_tests_properties(scheduler.lease PROPERTIES TIMEOUT 60)
+
 # Stands in for arax-tenant and arax-compile, so that the daemon's test needs no OpenCL.
 add_executable(test-scheduler-fake-child fake_child.c)
 target_compile_definitions(test-scheduler-fake-child PRIVATE _GNU_SOURCE)
