@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * arax: asks araxd how it is and prints the answer. Finds the daemon as applications do; never
- * starts one. The larger commands are in arax_top.c, arax_trace.c and arax_plot.c.
+ * starts one. The larger commands are in arax_top.c, arax_trace.c, arax_plot.c and
+ * arax_simulate.c.
  */
 #include "scheduler/arax_cli.h"
 #include "transport/control.h"
@@ -205,6 +206,8 @@ static void help(FILE *out)
 	    "                              every command on every device, as a Perfetto timeline\n"
 	    "       arax plot TRACE.json OUT.svg\n"
 	    "                              a picture of such a timeline\n"
+	    "       arax simulate MACHINE.ini LOAD.ini|TRACE.json [OPTIONS]\n"
+	    "                              the scheduler on a machine that is described\n"
 	    "       arax stop              end the daemon when its clients have left\n"
 	    "       arax --help | --version\n"
 	    "\n"
@@ -218,7 +221,10 @@ static int run_large(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} commands[] = {{"top", command_top}, {"trace", command_trace}, {"plot", command_plot}};
+	} commands[] = {{"top", command_top},
+			{"trace", command_trace},
+			{"plot", command_plot},
+			{"simulate", command_simulate}};
 
 	for (size_t i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)

@@ -55,5 +55,6 @@ void print_json(json_t *root);
 int command_trace(int argc, char **argv);
 int command_top(int argc, char **argv);
 int command_plot(int argc, char **argv);
+int command_simulate(int argc, char **argv);
 
 #endif

@@ -16,10 +16,17 @@ target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(araxd PRIVATE arax-kernels arax-transport PkgConfig::INIH
 	PkgConfig::JANSSON PkgConfig::SYSTEMD)
 
-add_executable(arax arax.c arax_cli.c arax_plot.c arax_top.c arax_trace.c plot.c trace_json.c)
+# The scheduling simulator: placement and arbiter with a clock of its own.
+add_library(arax-simulate STATIC lease.c simulate.c simulate_device.c simulate_load.c simulate_read.c
+	simulate_report.c simulate_result.c simulate_trace.c)
+target_compile_definitions(arax-simulate PRIVATE _GNU_SOURCE)
+target_link_libraries(arax-simulate PUBLIC arax-policy PkgConfig::INIH PkgConfig::JANSSON m)
+
+add_executable(arax arax.c arax_cli.c arax_plot.c arax_simulate.c arax_top.c arax_trace.c plot.c
+	trace_json.c)
 target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}")
 target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(arax PRIVATE arax-transport PkgConfig::JANSSON PkgConfig::NCURSES
+target_link_libraries(arax PRIVATE arax-simulate arax-transport PkgConfig::JANSSON PkgConfig::NCURSES
 	${CMAKE_DL_LIBS} m)
 
 add_executable(test-scheduler-config test_config.c config.c ../kernels/sandbox_walls.c)
