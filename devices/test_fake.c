@@ -70,14 +70,16 @@ static int fake_mem_new(struct arax_device *dev, const struct arax_mem_desc *des
 	pthread_mutex_lock(&fake->lock);
 	while (fake->gate)
 		pthread_cond_wait(&fake->changed, &fake->lock);
-	fake->last_desc = *desc;
+	fake->seen.last_desc = *desc;
 	room = desc->parent || !fake->limited || desc->size <= fake->memory;
 	if (room && !desc->parent && fake->limited)
 		fake->memory -= desc->size;
+	fake->seen.refused += !room;
+	pthread_cond_broadcast(&fake->changed);
 	pthread_mutex_unlock(&fake->lock);
 	if (!room)
 		return CL_MEM_OBJECT_ALLOCATION_FAILURE;
-	if (!count(fake, &fake->mems, 1))
+	if (!count(fake, &fake->seen.mems, 1))
 		return CL_DEVICE_NOT_AVAILABLE;
 	mem = calloc(1, sizeof(*mem));
 	CHECK(mem);
@@ -106,7 +108,7 @@ static void fake_mem_free(struct arax_device *dev, struct arax_device_mem *mem)
 	if (!mem->parent)
 		free(mem->bytes);
 	free(mem);
-	count(fake, &fake->mems, -1);
+	count(fake, &fake->seen.mems, -1);
 }
 
 static int fake_program_load(struct arax_device *dev, const struct arax_program_source *source,
@@ -118,7 +120,7 @@ static int fake_program_load(struct arax_device *dev, const struct arax_program_
 
 	CHECK(program && source->result && source->done);
 	program->result = source->result;
-	if (!count(fake, &fake->programs, 1)) {
+	if (!count(fake, &fake->seen.programs, 1)) {
 		free(program);
 		return CL_DEVICE_NOT_AVAILABLE;
 	}
@@ -146,7 +148,7 @@ static void fake_program_free(struct arax_device *dev, struct arax_device_progra
 	struct fake *fake = fake_of(dev);
 
 	free(program);
-	count(fake, &fake->programs, -1);
+	count(fake, &fake->seen.programs, -1);
 }
 
 static int fake_kernel_new(struct arax_device *dev, struct arax_device_program *program,
@@ -156,7 +158,7 @@ static int fake_kernel_new(struct arax_device *dev, struct arax_device_program *
 	struct arax_device_kernel *kernel;
 
 	CHECK(program->result->nkernels);
-	if (!count(fake, &fake->kernels, 1))
+	if (!count(fake, &fake->seen.kernels, 1))
 		return CL_DEVICE_NOT_AVAILABLE;
 	kernel = calloc(1, sizeof(*kernel));
 	CHECK(kernel);
@@ -170,7 +172,7 @@ static void fake_kernel_free(struct arax_device *dev, struct arax_device_kernel 
 	struct fake *fake = fake_of(dev);
 
 	free(kernel);
-	count(fake, &fake->kernels, -1);
+	count(fake, &fake->seen.kernels, -1);
 }
 
 static int fake_sampler_new(struct arax_device *dev, uint32_t normalized, uint32_t addressing,
@@ -180,7 +182,7 @@ static int fake_sampler_new(struct arax_device *dev, uint32_t normalized, uint32
 	struct arax_device_sampler *sampler;
 
 	CHECK(normalized <= 1 && addressing);
-	if (!count(fake, &fake->samplers, 1))
+	if (!count(fake, &fake->seen.samplers, 1))
 		return CL_DEVICE_NOT_AVAILABLE;
 	sampler = calloc(1, sizeof(*sampler));
 	CHECK(sampler);
@@ -194,14 +196,14 @@ static void fake_sampler_free(struct arax_device *dev, struct arax_device_sample
 	struct fake *fake = fake_of(dev);
 
 	free(sampler);
-	count(fake, &fake->samplers, -1);
+	count(fake, &fake->seen.samplers, -1);
 }
 
 static int fake_stream_new(struct arax_device *dev, struct arax_device_stream **out)
 {
 	struct fake *fake = fake_of(dev);
 
-	if (!count(fake, &fake->streams, 1))
+	if (!count(fake, &fake->seen.streams, 1))
 		return CL_DEVICE_NOT_AVAILABLE;
 	*out = calloc(1, sizeof(**out));
 	CHECK(*out);
@@ -213,7 +215,7 @@ static void fake_stream_free(struct arax_device *dev, struct arax_device_stream 
 	struct fake *fake = fake_of(dev);
 
 	free(stream);
-	count(fake, &fake->streams, -1);
+	count(fake, &fake->seen.streams, -1);
 }
 
 static int execute(struct fake_command *command)
@@ -255,31 +257,30 @@ static void finish(struct fake *fake, struct fake_command *command)
 	status = lost ? CL_DEVICE_NOT_AVAILABLE : execute(command);
 
 	free(command);
-	count(fake, &fake->commands, -1);
+	count(fake, &fake->seen.commands, -1);
 	done(arg, status, now - fake->command_ns, now);
 }
 
 static int accept_command(struct fake *fake, struct fake_command *command)
 {
-	bool hold;
+	bool hold, lost;
 
-	if (!count(fake, &fake->commands, 1)) {
-		free(command);
-		return CL_DEVICE_NOT_AVAILABLE;
-	}
 	pthread_mutex_lock(&fake->lock);
 	hold = fake->hold;
-	if (fake->commands > fake->most_commands)
-		fake->most_commands = fake->commands;
-	if (hold) {
+	lost = fake->lost;
+	if (!lost && ++fake->seen.commands > fake->seen.most_commands)
+		fake->seen.most_commands = fake->seen.commands;
+	if (!lost && hold) {
 		*fake->last = command;
 		fake->last = &command->next;
-		pthread_cond_broadcast(&fake->changed);
 	}
+	pthread_cond_broadcast(&fake->changed);
 	pthread_mutex_unlock(&fake->lock);
-	if (!hold)
+	if (lost)
+		free(command);
+	else if (!hold)
 		finish(fake, command);
-	return 0;
+	return lost ? CL_DEVICE_NOT_AVAILABLE : 0;
 }
 
 static int fake_launch(struct arax_device *dev, struct arax_device_stream *stream,
@@ -291,10 +292,10 @@ static int fake_launch(struct arax_device *dev, struct arax_device_stream *strea
 	CHECK(command && stream);
 	pthread_mutex_lock(&fake->lock);
 	stream->commands++;
-	fake->launches++;
-	fake->last_launch = *launch;
+	fake->seen.launches++;
+	fake->seen.last_launch = *launch;
 	for (uint32_t i = 0; i < launch->nargs && i < 8; i++)
-		fake->last_kinds[i] = launch->args[i].kind;
+		fake->seen.last_kinds[i] = launch->args[i].kind;
 	pthread_mutex_unlock(&fake->lock);
 	command->kernel = launch->kernel;
 	command->launch = *launch;
@@ -356,8 +357,9 @@ void fake_open(struct fake *fake, struct arax_device *dev)
 
 void fake_close(struct fake *fake)
 {
-	CHECK(!fake->mems && !fake->programs && !fake->kernels && !fake->samplers);
-	CHECK(!fake->streams && !fake->commands && !fake->first && !fake->builds);
+	CHECK(!fake->seen.mems && !fake->seen.programs && !fake->seen.kernels &&
+	      !fake->seen.samplers);
+	CHECK(!fake->seen.streams && !fake->seen.commands && !fake->first && !fake->builds);
 	pthread_mutex_destroy(&fake->lock);
 	pthread_cond_destroy(&fake->changed);
 }
@@ -365,15 +367,33 @@ void fake_close(struct fake *fake)
 void fake_wait(struct fake *fake, unsigned commands)
 {
 	pthread_mutex_lock(&fake->lock);
-	while (fake->commands < commands)
+	while (fake->seen.commands < commands)
 		pthread_cond_wait(&fake->changed, &fake->lock);
 	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_wait_refused(struct fake *fake, unsigned refused)
+{
+	pthread_mutex_lock(&fake->lock);
+	while (fake->seen.refused < refused)
+		pthread_cond_wait(&fake->changed, &fake->lock);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+struct fake_seen fake_look(struct fake *fake)
+{
+	struct fake_seen seen;
+
+	pthread_mutex_lock(&fake->lock);
+	seen = fake->seen;
+	pthread_mutex_unlock(&fake->lock);
+	return seen;
 }
 
 void fake_wait_streams(struct fake *fake, unsigned streams)
 {
 	pthread_mutex_lock(&fake->lock);
-	while (fake->streams > streams)
+	while (fake->seen.streams > streams)
 		pthread_cond_wait(&fake->changed, &fake->lock);
 	pthread_mutex_unlock(&fake->lock);
 }
@@ -421,6 +441,13 @@ void fake_set(struct fake *fake, bool *flag, bool value)
 	pthread_mutex_lock(&fake->lock);
 	*flag = value;
 	pthread_cond_broadcast(&fake->changed);
+	pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_set_status(struct fake *fake, int build_status)
+{
+	pthread_mutex_lock(&fake->lock);
+	fake->build_status = build_status;
 	pthread_mutex_unlock(&fake->lock);
 }
 

@@ -16,6 +16,16 @@
 
 struct fake_command;
 
+/* What there is, and was. */
+struct fake_seen {
+	unsigned refused; /* mem_new() without memory */
+	unsigned mems, programs, kernels, samplers, streams, commands;
+	unsigned most_commands, launches;
+	struct arax_mem_desc last_desc;
+	struct arax_launch last_launch;
+	unsigned last_kinds[8];
+};
+
 struct fake {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -27,12 +37,7 @@ struct fake {
 	uint64_t memory;  /* bytes that are left; 0 to begin with: no limit */
 	bool limited;
 	uint64_t command_ns; /* what commands pretend to take */
-	/* What there is, and was. */
-	unsigned mems, programs, kernels, samplers, streams, commands;
-	unsigned most_commands, launches;
-	struct arax_mem_desc last_desc;
-	struct arax_launch last_launch;
-	unsigned last_kinds[8];
+	struct fake_seen seen;
 	struct fake_command *first, **last, *builds;
 };
 
@@ -43,6 +48,13 @@ void fake_close(struct fake *fake);
 
 /** fake_wait() - until so many commands are held. */
 void fake_wait(struct fake *fake, unsigned commands);
+
+/** fake_wait_refused() - until mem_new() has found no memory so often. */
+void fake_wait_refused(struct fake *fake, unsigned refused);
+
+/** fake_look() - what the device has done until now. A copy, made under the lock: that a completion
+ *  comes after it a sanitizer cannot see, both ends have the link at addresses of their own. */
+struct fake_seen fake_look(struct fake *fake);
 
 /** fake_wait_streams() - until so few streams are left. */
 void fake_wait_streams(struct fake *fake, unsigned streams);
@@ -55,6 +67,9 @@ void fake_build(struct fake *fake);
 
 /** fake_set() - change a flag under the lock. */
 void fake_set(struct fake *fake, bool *flag, bool value);
+
+/** fake_set_status() - what builds that end from now on give. */
+void fake_set_status(struct fake *fake, int build_status);
 
 /** fake_result() - the result of arax-compile for its kernels; parse to have it. */
 void fake_result(struct arax_writer *w);

@@ -112,17 +112,18 @@ static void descriptions_arrive(void)
 	CHECK(!t.dev.ops->launch(&t.dev, t.stream, &launch));
 	await(&t, &o);
 	CHECK(!o.status);
-	const struct arax_mem_desc *got = &w.fake.last_desc;
+	const struct fake_seen seen = fake_look(&w.fake);
+	const struct arax_mem_desc *got = &seen.last_desc;
 	CHECK(got->type == desc.type && got->flags == desc.flags && got->size == desc.size);
 	CHECK(got->channel_order == desc.channel_order && got->channel_type == desc.channel_type);
 	CHECK(got->width == 5 && got->height == 6 && got->depth == 7 && got->array_size == 8);
 	CHECK(got->row_pitch == 32 && got->slice_pitch == 256 && !got->parent && !got->data);
-	const struct arax_launch *did = &w.fake.last_launch;
+	const struct arax_launch *did = &seen.last_launch;
 	CHECK(did->work_dim == 2 && did->nargs == 5 && did->has_local);
 	CHECK(did->offset[0] == 1 && did->offset[1] == 2 && did->offset[2] == 0);
 	CHECK(did->global[0] == 4 && did->global[1] == 6 && did->global[2] == 1);
 	CHECK(did->local[0] == 2 && did->local[1] == 3 && did->local[2] == 1);
-	CHECK(w.fake.last_kinds[2] == ARAX_ARG_LOCAL && w.fake.last_kinds[4] == ARAX_ARG_SAMPLER);
+	CHECK(seen.last_kinds[2] == ARAX_ARG_LOCAL && seen.last_kinds[4] == ARAX_ARG_SAMPLER);
 	/* A NULL buffer is one; a NULL image is not. */
 	args[0].mem = NULL;
 	CHECK(failed_launch(&t, "all", args, 5) == 0);
@@ -199,9 +200,7 @@ static void send_all(struct world *w, struct tenant *t, unsigned programs)
 
 	while (!there) {
 		CHECK(!t->dev.ops->poll(&t->dev));
-		pthread_mutex_lock(&w->fake.lock);
-		there = w->fake.programs == programs;
-		pthread_mutex_unlock(&w->fake.lock);
+		there = fake_look(&w->fake).programs == programs;
 	}
 }
 
@@ -235,15 +234,15 @@ static void builds(void)
 	CHECK(!t.dev.ops->kernel_new(&t.dev, program, "add", &t.add));
 	CHECK(!add(&t, mem, 1, 1, &o));
 	send_all(&w, &t, 3);
-	CHECK(!built.calls && !o.calls && !w.fake.launches);
+	CHECK(!built.calls && !o.calls && !fake_look(&w.fake).launches);
 	fake_build(&w.fake);
 	await(&t, &built);
 	CHECK(!built.status && !strcmp(built.log, "late: yes"));
 	await(&t, &o);
-	CHECK(!o.status && w.fake.launches == 1);
+	CHECK(!o.status && fake_look(&w.fake).launches == 1);
 	t.dev.ops->kernel_free(&t.dev, t.add);
 	/* One that fails, freed before it does. */
-	w.fake.build_status = CL_BUILD_PROGRAM_FAILURE;
+	fake_set_status(&w.fake, CL_BUILD_PROGRAM_FAILURE);
 	failing = load(&t, result, &failed);
 	CHECK(!t.dev.ops->kernel_new(&t.dev, failing, "add", &t.add));
 	CHECK(!add(&t, mem, 1, 1, &o));
@@ -268,7 +267,7 @@ static void builds(void)
 
 /* No memory: the command that finds out and all that was sent behind it fail; the same command
  * again succeeds when there is some. Nobody sees memory that was not filled. */
-static void memory_runs_out(uint64_t budget)
+static void memory_runs_out(void)
 {
 	static struct world w;
 	struct tenant t;
@@ -277,24 +276,29 @@ static void memory_runs_out(uint64_t budget)
 
 	world_new(&w);
 	w.fake.memory = 10000;
-	w.fake.limited = !budget;
-	tenant_new(&w, &t, 1, budget, 0);
+	w.fake.limited = true;
+	tenant_new(&w, &t, 1, 0, 0);
 	tenant_setup(&t);
 	heap_at(&t, 0)[0] = 40;
+	fake_set(&w.fake, &w.fake.hold, true);
 	first = buffer(&t, 0, 8000);
 	second = buffer(&t, 8192, 8000);
 	CHECK(!move(&t, first, ARAX_TO_DEVICE, 0, 0, 8000, &o[0]));
 	CHECK(!move(&t, second, ARAX_TO_DEVICE, 0, 0, 8000, &o[1]));
 	CHECK(!add(&t, second, 2, 1, &o[2]));
+	/* Once when it was defined, and once when it was used. */
+	fake_wait_refused(&w.fake, 2);
 	t.dev.ops->mem_free(&t.dev, first);
 	/* Sent without knowing of any failure, though there is room by now. */
 	CHECK(!add(&t, second, 2, 1, &o[3]));
+	fake_run(&w.fake, 1);
 	for (int i = 0; i < 4; i++)
 		await(&t, &o[i]);
 	CHECK(!o[0].status);
 	for (int i = 1; i < 4; i++)
 		CHECK(o[i].status == CL_MEM_OBJECT_ALLOCATION_FAILURE);
-	CHECK(!w.fake.launches);
+	CHECK(!fake_look(&w.fake).launches);
+	fake_set(&w.fake, &w.fake.hold, false);
 	CHECK(!move(&t, second, ARAX_TO_DEVICE, 0, 0, 8000, &o[0]));
 	CHECK(!add(&t, second, 2, 1, &o[1]));
 	CHECK(!move(&t, second, ARAX_FROM_DEVICE, 0, 8192, 8000, &o[2]));
@@ -303,6 +307,36 @@ static void memory_runs_out(uint64_t budget)
 		CHECK(!o[i].status);
 	}
 	CHECK(heap_at(&t, 8192)[0] == 42);
+	t.dev.ops->mem_free(&t.dev, second);
+	tenant_free(&w, &t);
+	world_free(&w);
+}
+
+/* A link has no more than was granted, whatever the device has. */
+static void budget_holds(void)
+{
+	static struct world w;
+	struct tenant t;
+	struct arax_device_mem *first, *second;
+	struct arax_control_link share = {.link = 1, .weight = 1, .memory = 16000};
+	struct outcome o;
+
+	world_new(&w);
+	tenant_new(&w, &t, 1, 10000, 0);
+	tenant_setup(&t);
+	first = buffer(&t, 0, 8000);
+	second = buffer(&t, 8192, 8000);
+	CHECK(!move(&t, first, ARAX_TO_DEVICE, 0, 0, 8000, &o));
+	await(&t, &o);
+	CHECK(!o.status && w.usage.links[0].memory == 8000);
+	CHECK(!move(&t, second, ARAX_TO_DEVICE, 0, 0, 8000, &o));
+	await(&t, &o);
+	CHECK(o.status == CL_MEM_OBJECT_ALLOCATION_FAILURE);
+	CHECK(!serve_share(w.serve, &share));
+	CHECK(!move(&t, second, ARAX_TO_DEVICE, 0, 0, 8000, &o));
+	await(&t, &o);
+	CHECK(!o.status && w.usage.links[0].memory == 16000);
+	t.dev.ops->mem_free(&t.dev, first);
 	t.dev.ops->mem_free(&t.dev, second);
 	tenant_free(&w, &t);
 	world_free(&w);
@@ -358,14 +392,14 @@ static void ring_full(void)
 	CHECK(!move(&t, mems[MANY - 1], ARAX_TO_DEVICE, 0, 0, 64, &o));
 	fake_set(&w.fake, &w.fake.gate, false);
 	await(&t, &o);
-	CHECK(!o.status && w.fake.mems == MANY);
+	CHECK(!o.status && fake_look(&w.fake).mems == MANY);
 	for (int i = 0; i < MANY; i++)
 		t.dev.ops->mem_free(&t.dev, mems[i]);
 	/* Their numbers are used again. */
 	mems[0] = buffer(&t, 0, 64);
 	CHECK(!move(&t, mems[0], ARAX_TO_DEVICE, 0, 0, 64, &o));
 	await(&t, &o);
-	CHECK(!o.status && w.fake.mems == 1);
+	CHECK(!o.status && fake_look(&w.fake).mems == 1);
 	t.dev.ops->mem_free(&t.dev, mems[0]);
 	tenant_free(&w, &t);
 	world_free(&w);
@@ -419,10 +453,10 @@ static void depth_holds(void)
 	fake_wait(&w.fake, 3);
 	fake_run(&w.fake, 2);
 	fake_wait(&w.fake, 3);
-	CHECK(w.fake.most_commands == 3);
+	CHECK(fake_look(&w.fake).most_commands == 3);
 	CHECK(!serve_share(w.serve, &share));
 	fake_wait(&w.fake, 7);
-	CHECK(w.fake.most_commands == 7);
+	CHECK(fake_look(&w.fake).most_commands == 7);
 	share.link = 2;
 	CHECK(serve_share(w.serve, &share) == -ENOENT);
 	fake_run(&w.fake, 10);
@@ -476,8 +510,8 @@ int main(void)
 	descriptions_arrive();
 	errors_are_one_commands();
 	builds();
-	memory_runs_out(0);
-	memory_runs_out(10000);
+	memory_runs_out();
+	budget_holds();
 	failures_wait_their_turn();
 	ring_full();
 	slots_full();
