@@ -171,16 +171,17 @@ static void test_real_time(void)
 					      tools_kernel(&fast, "work")};
 	struct arax_device_mem *mem[2] = {tools_buffer(&slow, 4096), tools_buffer(&fast, 4096)};
 	uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
-	/* Three million dependent steps, and four times as long. */
-	for (int i = 0; i < TRIES && !(least[0] > 2 * least[1]); i++) {
+	/* Three million dependent steps, and four times as long; the first time does not count, it
+	 * loads the kernel. */
+	for (int i = 0; i < TRIES && least[0] / 2 <= least[1]; i++) {
 		CHECK(!tools_apply(&slow, NULL, work[0], mem[0], 1024, 3000, &end));
 		CHECK(!tools_wait(&end));
-		least[0] = took(&end) < least[0] ? took(&end) : least[0];
+		least[0] = i && took(&end) < least[0] ? took(&end) : least[0];
 		CHECK(!tools_apply(&fast, NULL, work[1], mem[1], 1024, 3000, &end));
 		CHECK(!tools_wait(&end));
-		least[1] = took(&end) < least[1] ? took(&end) : least[1];
+		least[1] = i && took(&end) < least[1] ? took(&end) : least[1];
 	}
-	CHECK(least[1] > 100000 && least[0] > 2 * least[1]);
+	CHECK(least[1] > 100000 && least[0] / 2 > least[1]);
 	tools_mem_free(&slow, mem[0]);
 	tools_mem_free(&fast, mem[1]);
 	tools_kernel_free(&slow, work[0]);
