@@ -459,6 +459,42 @@ static void test_memory_limits(void)
 	}
 }
 
+static long resident_pages(void)
+{
+	long all, resident;
+	FILE *file = fopen("/proc/self/statm", "re");
+	CHECK(file && fscanf(file, "%ld %ld", &all, &resident) == 2);
+	fclose(file);
+	return resident;
+}
+
+/* Memory that kernels had is the system's again while the kernels live. */
+static void test_memory_returns(struct arax_device_program *program)
+{
+	enum { SIZE = 16 << 20, ROUNDS = 64 };
+	const int one = 1;
+	struct arax_device_kernel *kernels[ROUNDS];
+	long before = resident_pages();
+	void *host = test_arena(SIZE);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct test_buffer a = {.host = host, .size = SIZE};
+		const struct arax_mem_desc desc = {.type = CL_MEM_OBJECT_BUFFER, .size = SIZE};
+		CHECK(!OPS->mem_new(&test_dev, &desc, &a.mem));
+		const struct arax_launch_arg args[] = {MEM(a), VALUE(one)};
+		kernels[i] = test_kernel(program, "add");
+		test_expect(2);
+		CHECK(!transfer(0, ARAX_TO_DEVICE, a.mem, 0, host, SIZE));
+		CHECK(!test_launch(0, kernels[i], RANGE1(64, 64), args, 2));
+		test_wait();
+		test_buffer_free(&a);
+	}
+	/* Half of what went through; sanitizers keep 256 MiB for a while. */
+	CHECK((resident_pages() - before) * sysconf(_SC_PAGESIZE) < (long)SIZE * ROUNDS / 2);
+	for (int i = 0; i < ROUNDS; i++)
+		OPS->kernel_free(&test_dev, kernels[i]);
+	test_arena_reset();
+}
+
 static void test_includes(void)
 {
 	static const struct test_file files[] = {
@@ -571,6 +607,7 @@ static void test_device(void)
 	test_launch_errors(program);
 	test_arena_reset();
 	test_memory_limits();
+	test_memory_returns(program);
 	test_includes();
 	test_build_errors();
 	measure(program);

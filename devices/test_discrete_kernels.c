@@ -45,6 +45,12 @@ static const char source[] =
     "	for (int d = 1; d < 128; d *= 2) { t[1 - in][l] = t[in][l] + (l >= d ? t[in][l - d] : 0);\n"
     "		in = 1 - in; barrier(CLK_LOCAL_MEM_FENCE); }\n"
     "	out[get_global_id(0)] = t[in][l]; }\n"
+    "kernel void shift(global const int *a, global int *out) {\n"
+    "	local int t[1024]; int l = get_local_id(0), n = get_local_size(0), s = 0;\n"
+    "	for (int k = 1; k <= 3; k++) { t[l] = a[get_global_id(0)] + k;\n"
+    "		barrier(CLK_LOCAL_MEM_FENCE);\n"
+    "		s = s * 7 + t[(l + k) % n]; barrier(CLK_LOCAL_MEM_FENCE); }\n"
+    "	out[get_global_id(0)] = s; }\n"
     "kernel void count(global const uint *a, volatile global uint *bins, volatile global int "
     "*most,\n"
     "		volatile global uint *cas) {\n"
@@ -271,6 +277,31 @@ static void test_groups(struct arax_device_program *program)
 	GET(out);
 	for (unsigned i = 0; i < N; i++)
 		CHECK(AS(int, out)[i] == AS(int, a)[i / 64 * 64 + 63 - i % 64]);
+	test_buffer_free(&a);
+	test_buffer_free(&out);
+}
+
+/* Groups of sizes that are round for nobody, up to the largest. */
+static void test_group_sizes(struct arax_device_program *program)
+{
+	static const size_t sizes[] = {1, 3, 7, 33, 64, 100, 255, 1000, 1024};
+	struct test_buffer a = test_buffer_new(4096), out = test_buffer_new(4096);
+	for (unsigned i = 0; i < 1024; i++)
+		AS(int, a)[i] = (int)(draw() % 10000);
+	PUT(a);
+	const struct arax_launch_arg args[] = {MEM(a), MEM(out)};
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		size_t n = sizes[s], all = 1024 / n * n;
+		RUN(program, "shift", RANGE1(all, n), args);
+		GET(out);
+		for (size_t i = 0; i < all; i++) {
+			const int *group = AS(int, a) + i / n * n;
+			int want = 0;
+			for (size_t k = 1; k <= 3; k++)
+				want = want * 7 + group[(i % n + k) % n] + (int)k;
+			CHECK(AS(int, out)[i] == want);
+		}
+	}
 	test_buffer_free(&a);
 	test_buffer_free(&out);
 }
@@ -554,6 +585,7 @@ void test_kernels(void)
 	test_math(program);
 	test_vectors(program);
 	test_groups(program);
+	test_group_sizes(program);
 	test_atomics(program);
 	test_structs(program);
 	test_ranges(program);
