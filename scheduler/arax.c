@@ -48,6 +48,38 @@ static void print_daemon(const json_t *root)
 	print_sandbox("compilers", json_object_get(compiler, "sandbox"));
 }
 
+/* What happens on devices that have processes of their own, for each application there. */
+static void print_shares(const json_t *clients)
+{
+	struct table table = {.columns = 9, .kinds = "rlrrrrrrr"};
+	const json_t *client, *device;
+	size_t i, j;
+
+	table_row(&table, "PID", "DEVICE", "COMMANDS", "BUSY", "IN", "OUT", "RESIDENT", "SHARE",
+		  "DEPTH");
+	json_array_foreach(clients, i, client)
+	{
+		json_array_foreach(json_object_get(client, "devices"), j, device)
+		{
+			long long share = json_integer_value(json_object_get(device, "share"));
+
+			if (!share && !json_integer_value(json_object_get(device, "bytes_in")))
+				continue;
+			table_row(&table, number(client, "pid"), text(device, "name"),
+				  number(device, "commands"), duration(device, "busy_ms"),
+				  bytes(device, "bytes_in"), bytes(device, "bytes_out"),
+				  bytes(device, "resident"),
+				  format("%.0f %%", (double)share * 100 / 1024),
+				  number(device, "depth"));
+		}
+	}
+	if (table.rows > 1)
+		putchar('\n');
+	else
+		table.rows = 0;
+	table_print(&table);
+}
+
 /* "cpu-basic 12 ms, cpu-pthread 3 ms" */
 static void device_times(const json_t *client, char *to, size_t size)
 {
@@ -125,6 +157,7 @@ static int command_status(int fd, bool json)
 	} else {
 		print_daemon(root);
 		print_clients("clients", json_object_get(root, "clients"));
+		print_shares(json_object_get(root, "clients"));
 		print_clients("finished", json_object_get(root, "finished"));
 		print_kernels(root);
 	}
@@ -158,12 +191,20 @@ static void add_accelerators(json_t *devices)
 	}
 }
 
+/* "12.0 MiB of 1.0 GiB" */
+static const char *device_memory(const json_t *device)
+{
+	if (!json_integer_value(json_object_get(device, "memory")))
+		return "";
+	return format("%s of %s", bytes(device, "memory_used"), bytes(device, "memory"));
+}
+
 static int command_devices(int fd, bool json)
 {
 	json_t *root = daemon_json(fd, ARAX_CONTROL_DEVICES);
 	json_t *devices = json_object_get(root, "devices");
 	const json_t *virtual = json_object_get(root, "virtual"), *device;
-	struct table table = {.columns = 3, .kinds = "lll"};
+	struct table table = {.columns = 6, .kinds = "llrrrl"};
 	size_t i;
 
 	add_accelerators(devices);
@@ -177,10 +218,17 @@ static int command_devices(int fd, bool json)
 		    "Applications see: %s, %s compute units, %s of memory, work-groups of %s\n\n",
 		    text(virtual, "name"), number(virtual, "compute_units"),
 		    bytes(virtual, "global_memory"), number(virtual, "max_work_group_size"));
-	table_row(&table, "DEVICE", "WHAT", "STATE");
+	table_row(&table, "DEVICE", "WHAT", "PID", "TENANTS", "MEMORY", "STATE");
 	json_array_foreach(devices, i, device)
-	    table_row(&table, text(device, "name"), text(device, "what"), text(device, "state"));
-	table_row(&table, "compiler", "builds programs for the CPU devices",
+	{
+		bool own = json_is_string(json_object_get(device, "backend"));
+		bool runs = json_integer_value(json_object_get(device, "pid")) != 0;
+
+		table_row(&table, text(device, "name"), text(device, "what"),
+			  runs ? number(device, "pid") : "", own ? number(device, "tenants") : "",
+			  own ? device_memory(device) : "", text(device, "state"));
+	}
+	table_row(&table, "compiler", "builds programs for the CPU devices", "", "", "",
 		  text(root, "compiler"));
 	table_print(&table);
 	json_decref(root);
@@ -208,6 +256,11 @@ static void help(FILE *out)
 	    "                              a picture of such a timeline\n"
 	    "       arax simulate MACHINE.ini LOAD.ini|TRACE.json [OPTIONS]\n"
 	    "                              the scheduler on a machine that is described\n"
+	    "       arax device offline|online NAME\n"
+	    "                              take a device away from all applications, and back\n"
+	    "       arax policy [--json | NAME [ARGUMENT]]\n"
+	    "                              how commands are placed; changes it\n"
+	    "       arax reload            read the configuration again\n"
 	    "       arax stop              end the daemon when its clients have left\n"
 	    "       arax --help | --version\n"
 	    "\n"
@@ -221,10 +274,10 @@ static int run_large(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} commands[] = {{"top", command_top},
-			{"trace", command_trace},
-			{"plot", command_plot},
-			{"simulate", command_simulate}};
+	} commands[] = {{"top", command_top},	    {"trace", command_trace},
+			{"plot", command_plot},	    {"simulate", command_simulate},
+			{"reload", command_reload}, {"device", command_device},
+			{"policy", command_policy}};
 
 	for (size_t i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)

@@ -56,5 +56,8 @@ int command_trace(int argc, char **argv);
 int command_top(int argc, char **argv);
 int command_plot(int argc, char **argv);
 int command_simulate(int argc, char **argv);
+int command_reload(int argc, char **argv);
+int command_device(int argc, char **argv);
+int command_policy(int argc, char **argv);
 
 #endif

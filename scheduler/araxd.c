@@ -11,6 +11,8 @@
 
 #include "scheduler/araxd_build.h"
 #include "scheduler/araxd_child.h"
+#include "scheduler/araxd_device.h"
+#include "scheduler/araxd_manage.h"
 #include "scheduler/araxd_socket.h"
 #include "scheduler/araxd_work.h"
 #include "scheduler/pool.h"
@@ -69,6 +71,7 @@ void araxd_progress(struct araxd *daemon)
 
 	/* The first tenant is there: now the compiler, which nobody needs to see a device. */
 	builder_warm(daemon->builder);
+	devices_notice(daemon->devices);
 	while (*at) {
 		struct request *request = *at, *next = request->next;
 
@@ -161,6 +164,8 @@ static void araxd_signal(struct source *source, uint32_t events)
 		return;
 	if (info.ssi_signo == SIGCHLD)
 		child_orphans(&daemon->loop);
+	else if (info.ssi_signo == SIGHUP)
+		manage_reload(daemon);
 	else
 		daemon->loop.quit = true;
 }
@@ -174,6 +179,7 @@ static int araxd_signals(struct araxd *daemon)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGCHLD);
+	sigaddset(&signals, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
 		return -errno;
 	daemon->signals.ready = araxd_signal;
@@ -234,6 +240,14 @@ static int araxd_detach(void)
 	return 0;
 }
 
+void araxd_idle_seconds(const struct araxd *daemon, struct config *config)
+{
+	if (daemon->idle_exit >= 0)
+		config->idle_exit = (unsigned)daemon->idle_exit;
+	else if (!config->has_idle_exit)
+		config->idle_exit = daemon->system ? 0 : USER_IDLE_EXIT;
+}
+
 static int araxd_open(struct araxd *daemon, const struct options *options)
 {
 	char error[CONFIG_ERROR];
@@ -251,10 +265,14 @@ static int araxd_open(struct araxd *daemon, const struct options *options)
 		araxd_error("%s", error[0] ? error : strerror(-result));
 		return result;
 	}
-	if (options->idle_exit >= 0)
-		daemon->config.idle_exit = (unsigned)options->idle_exit;
-	else if (!daemon->config.has_idle_exit)
-		daemon->config.idle_exit = daemon->system ? 0 : USER_IDLE_EXIT;
+	/* It is read again from another directory (araxd_detach()). */
+	daemon->config_path = options->config ? realpath(options->config, NULL) : NULL;
+	if (options->config && !daemon->config_path) {
+		araxd_error("%s: %s", options->config, strerror(errno));
+		return -errno;
+	}
+	daemon->idle_exit = options->idle_exit;
+	araxd_idle_seconds(daemon, &daemon->config);
 	result = araxd_libexec(daemon, options->libexec);
 	if (result)
 		araxd_error("start: %s", strerror(-result));
@@ -284,6 +302,8 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 		error = pool_new(daemon, &daemon->pool);
 	if (!error)
 		error = builder_new(daemon, &daemon->builder);
+	if (!error)
+		error = devices_new(daemon, &daemon->devices);
 	if (error)
 		return error;
 	daemon->started_ns = arax_now_ns();
@@ -305,6 +325,7 @@ static void araxd_stop(struct araxd *daemon)
 		daemon->clients->tenant = NULL;
 		client_free(daemon->clients);
 	}
+	devices_free(daemon->devices);
 	pool_free(daemon->pool);
 	builder_free(daemon->builder);
 	history_free(daemon->history);
@@ -313,6 +334,7 @@ static void araxd_stop(struct araxd *daemon)
 	work_close(daemon);
 	if (daemon->spare >= 0)
 		close(daemon->spare);
+	free(daemon->config_path);
 	free(daemon->libexec);
 	free(daemon->socket_path);
 }

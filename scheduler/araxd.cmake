@@ -7,9 +7,12 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(NCURSES REQUIRED IMPORTED_TARGET ncurses)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
-add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_domain.c araxd_loop.c
-	araxd_sandbox.c
-	araxd_socket.c araxd_trace.c araxd_work.c config.c pool.c status.c zygote.c)
+set(CONFIG_SOURCES config.c config_device.c config_scheduling.c policy_rules.c
+	../devices/sim_options.c ../kernels/sandbox_walls.c)
+add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_device.c
+	araxd_domain.c araxd_lease.c araxd_link.c araxd_loop.c araxd_manage.c araxd_sandbox.c
+	araxd_seat.c araxd_socket.c araxd_trace.c araxd_work.c lease.c pool.c pool_cpu.c status.c
+	status_devices.c zygote.c ${CONFIG_SOURCES})
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
 	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")
 target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
@@ -22,14 +25,14 @@ add_library(arax-simulate STATIC lease.c simulate.c simulate_device.c simulate_l
 target_compile_definitions(arax-simulate PRIVATE _GNU_SOURCE)
 target_link_libraries(arax-simulate PUBLIC arax-policy PkgConfig::INIH PkgConfig::JANSSON m)
 
-add_executable(arax arax.c arax_cli.c arax_plot.c arax_simulate.c arax_top.c arax_trace.c plot.c
-	trace_json.c)
+add_executable(arax arax.c arax_cli.c arax_manage.c arax_plot.c arax_simulate.c arax_top.c arax_trace.c
+	plot.c trace_json.c)
 target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}")
 target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(arax PRIVATE arax-simulate arax-transport PkgConfig::JANSSON PkgConfig::NCURSES
 	${CMAKE_DL_LIBS} m)
 
-add_executable(test-scheduler-config test_config.c config.c ../kernels/sandbox_walls.c)
+add_executable(test-scheduler-config test_config.c ${CONFIG_SOURCES})
 target_compile_definitions(test-scheduler-config PRIVATE _GNU_SOURCE)
 target_include_directories(test-scheduler-config PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(test-scheduler-config PRIVATE PkgConfig::INIH)
@@ -37,9 +40,12 @@ add_test(NAME scheduler.config COMMAND test-scheduler-config)
 set_tests_properties(scheduler.config PROPERTIES TIMEOUT 60)
 
 if(BUILD_TESTING)
-	arax_add_fuzzer(config SOURCES scheduler/config.c kernels/sandbox_walls.c LIBRARIES -linih)
+	set(CONFIG_FUZZED scheduler/config.c scheduler/config_device.c
+		scheduler/config_scheduling.c scheduler/policy_rules.c devices/sim_options.c
+		kernels/sandbox_walls.c)
+	arax_add_fuzzer(config SOURCES ${CONFIG_FUZZED} LIBRARIES -linih)
 	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/araxd_domain.c
-		scheduler/araxd_trace.c scheduler/config.c kernels/sandbox_walls.c
+		scheduler/araxd_trace.c ${CONFIG_FUZZED}
 		transport/socket.c transport/trace.c transport/wake.c LIBRARIES -linih)
 endif()
 
@@ -54,13 +60,16 @@ add_executable(test-scheduler-fake-child fake_child.c)
 target_compile_definitions(test-scheduler-fake-child PRIVATE _GNU_SOURCE)
 target_link_libraries(test-scheduler-fake-child PRIVATE arax-transport)
 
-add_executable(test-scheduler-araxd test_araxd.c)
-target_compile_definitions(test-scheduler-araxd PRIVATE _GNU_SOURCE)
-target_link_libraries(test-scheduler-araxd PRIVATE arax-transport)
-add_dependencies(test-scheduler-araxd araxd test-scheduler-fake-child)
-add_test(NAME scheduler.araxd COMMAND test-scheduler-araxd $<TARGET_FILE:araxd>
-	$<TARGET_FILE:test-scheduler-fake-child>)
-set_tests_properties(scheduler.araxd PROPERTIES TIMEOUT 120)
+foreach(topic araxd araxd_device)
+	string(REPLACE _ - name ${topic})
+	add_executable(test-scheduler-${name} test_${topic}.c test_daemon.c)
+	target_compile_definitions(test-scheduler-${name} PRIVATE _GNU_SOURCE)
+	target_link_libraries(test-scheduler-${name} PRIVATE arax-transport)
+	add_dependencies(test-scheduler-${name} araxd test-scheduler-fake-child)
+	add_test(NAME scheduler.${name} COMMAND test-scheduler-${name} $<TARGET_FILE:araxd>
+		$<TARGET_FILE:test-scheduler-fake-child>)
+	set_tests_properties(scheduler.${name} PROPERTIES TIMEOUT 120)
+endforeach()
 
 add_executable(test-scheduler-trace-json test_trace_json.c plot.c trace_json.c)
 target_compile_definitions(test-scheduler-trace-json PRIVATE _GNU_SOURCE)

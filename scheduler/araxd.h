@@ -21,6 +21,7 @@ struct pool;
 struct tenant;
 struct builder;
 struct history;
+struct devices;
 struct araxd;
 
 /* One connection. */
@@ -29,9 +30,11 @@ struct client {
 	struct source socket, process; /* the connection, and who is there (pidfd) */
 	pid_t pid;		       /* for people to read; a number decides nothing */
 	struct domain_id id;
-	unsigned requests;   /* of it that wait */
-	uint64_t arena_size; /* of its tenants, once it had one */
-	bool attaching;	     /* an ATTACH waits */
+	unsigned requests;	  /* of it that wait */
+	uint64_t arena_size;	  /* of its tenants, once it had one */
+	bool attaching;		  /* an ATTACH waits */
+	char wanted[CONFIG_LIST]; /* devices, as its last ATTACH said */
+	bool own_policy;	  /* and it named a policy */
 	struct tenant *tenant;
 	/* Of its tenants: how many have died, how many soon one after the other, how the last. */
 	unsigned deaths, crashes;
@@ -57,9 +60,11 @@ struct request {
 struct araxd {
 	struct loop loop;
 	struct config config;
-	bool system;   /* for all users, not only for our own */
-	bool stopping; /* leaves when the last tenant has ended */
-	bool broken;   /* leaves because it cannot serve */
+	char *config_path; /* NULL: the usual one */
+	long idle_exit;	   /* on the command line; -1 */
+	bool system;	   /* for all users, not only for our own */
+	bool stopping;	   /* leaves when the last tenant has ended */
+	bool broken;	   /* leaves because it cannot serve */
 	uint64_t started_ns;
 	char *socket_path, *libexec, *work;
 	int work_lock;	/* the directory, locked as long as it is used */
@@ -75,6 +80,7 @@ struct araxd {
 	struct pool *pool;
 	struct builder *builder;
 	struct history *history;
+	struct devices *devices;
 };
 
 /** araxd_progress() - something became ready: look at the waiting requests again. */
@@ -82,6 +88,9 @@ void araxd_progress(struct araxd *daemon);
 
 /** araxd_unavailable() - tenants do not start: answer the waiting requests with an error. */
 void araxd_unavailable(struct araxd *daemon, int error);
+
+/** araxd_idle_seconds() - what the configuration's idle_exit means for this daemon. */
+void araxd_idle_seconds(const struct araxd *daemon, struct config *config);
 
 /** araxd_idle() - the number of clients or tenants has changed: is it time to leave? */
 void araxd_idle(struct araxd *daemon);

@@ -6,6 +6,8 @@
 #include "scheduler/araxd.h"
 
 #include "scheduler/araxd_build.h"
+#include "scheduler/araxd_device.h"
+#include "scheduler/araxd_manage.h"
 #include "scheduler/pool.h"
 #include "scheduler/status.h"
 #include "transport/protocol.h"
@@ -64,6 +66,11 @@ static void client_reply(struct client *client, struct arax_control_head *reply,
 	}
 }
 
+static bool client_manages(unsigned type)
+{
+	return type >= ARAX_CONTROL_RELOAD && type <= ARAX_CONTROL_SET_POLICY;
+}
+
 void client_reply_plain(struct client *client, const struct arax_control_head *head, int error,
 			int fd)
 {
@@ -74,6 +81,7 @@ void client_reply_plain(struct client *client, const struct arax_control_head *h
 		struct arax_control_hello hello;
 		struct arax_control_attach attach;
 		struct arax_control_trace trace;
+		struct arax_control_manage manage;
 	} reply = {0};
 	size_t size = sizeof(reply.plain);
 
@@ -83,6 +91,8 @@ void client_reply_plain(struct client *client, const struct arax_control_head *h
 		size = sizeof(reply.attach);
 	else if (head->type == ARAX_CONTROL_TRACE)
 		size = sizeof(reply.trace);
+	else if (client_manages(head->type))
+		size = sizeof(reply.manage);
 	client_reply(client, &reply.head, size, head, error, &fd, fd >= 0 ? 1 : 0);
 }
 
@@ -120,6 +130,7 @@ void client_free(struct client *client)
 	}
 	daemon->nclients--;
 	request_drop(&daemon->waiting, client);
+	manage_drop(client);
 	builder_drop(daemon->builder, client);
 	if (client->traces)
 		trace_unsubscribe(client);
@@ -182,11 +193,31 @@ static uint64_t client_arena(const struct client *client, const struct arax_devi
 	return limit && limit + ARAX_HEAP_OFFSET < size ? limit + ARAX_HEAP_OFFSET : size;
 }
 
+/* Does any of these devices have a compiler of its own? */
+static bool client_needs_requests(const struct config *config, const char *devices)
+{
+	char list[CONFIG_LIST], name[32];
+
+	for (unsigned i = 0; i < config->ndevices; i++) {
+		const struct config_device *device = &config->device[i];
+
+		if (!device->enabled || device->backend != CONFIG_BACKEND_OPENCL)
+			continue;
+		for (unsigned n = 0; n < device->instances; n++) {
+			config_device_name(device, n, name);
+			if (config_narrow(name, devices, list) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Return: 0, -EAGAIN to wait, another -errno for the client. */
 static int client_attach(struct request *request)
 {
 	struct client *client = request->client;
 	struct araxd *daemon = client->daemon;
+	const struct config *config = &daemon->config;
 	const struct arax_device_info *info = pool_info(daemon->pool);
 	struct arax_control_attach reply = {0};
 	struct arax_control_start start = {
@@ -223,6 +254,7 @@ static int client_attach(struct request *request)
 	memcpy(reply.devices, start.devices, sizeof(reply.devices));
 	memcpy(reply.policy, start.policy, sizeof(reply.policy));
 	memcpy(reply.program, request->attach.program, sizeof(reply.program));
+	reply.flags = client_needs_requests(config, start.devices) ? ARAX_ATTACH_REQUESTS : 0;
 	reply.deaths = client->deaths;
 	memcpy(reply.died, client->died, sizeof(reply.died));
 	fds[2] = client->trace.fd;
@@ -322,7 +354,7 @@ static unsigned client_tenants(const struct client *client, bool domain)
 static int client_on_attach(struct client *client, struct arax_control_attach *attach, int *arena)
 {
 	const struct config *config = &client->daemon->config;
-	char devices[128];
+	char all[CONFIG_LIST], devices[CONFIG_LIST];
 
 	if (!client_text_good(attach->devices, sizeof(attach->devices)) ||
 	    !client_text_good(attach->policy, sizeof(attach->policy)) ||
@@ -334,8 +366,11 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 		return ESHUTDOWN;
 	if (attach->policy[0] && !config_policy_known(attach->policy))
 		return EINVAL;
-	if (config_narrow(config->devices, attach->devices, devices) < 0)
+	config_all_devices(config, all);
+	if (config_narrow(all, attach->devices, devices) < 0)
 		return EINVAL;
+	if (devices_may_work(client->daemon->devices, devices))
+		return ENODEV;
 	if (client->tenant) /* what its client has given up; it is replaced, so it counts once */
 		pool_end(client->tenant);
 	else if (client_tenants(client, false) >= config->max_clients_per_user ||
@@ -343,7 +378,9 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 		return EDQUOT;
 	else if (pool_count(client->daemon->pool).attached >= config->max_tenants)
 		return EAGAIN;
+	memcpy(client->wanted, attach->devices, sizeof(client->wanted));
 	memcpy(attach->devices, devices, sizeof(attach->devices));
+	client->own_policy = attach->policy[0];
 	if (!attach->policy[0])
 		snprintf(attach->policy, sizeof(attach->policy), "%s", config->policy);
 	client->attaching = true;
@@ -383,6 +420,7 @@ union client_message {
 	struct arax_control_hello hello;
 	struct arax_control_attach attach;
 	struct arax_control_trace trace;
+	struct arax_control_manage manage;
 	char bytes[ARAX_CONTROL_MAX];
 };
 
@@ -396,7 +434,8 @@ static size_t client_size_of(unsigned type)
 	case ARAX_CONTROL_TRACE:
 		return sizeof(struct arax_control_trace);
 	default:
-		return sizeof(struct arax_control_plain);
+		return client_manages(type) ? sizeof(struct arax_control_manage)
+					    : sizeof(struct arax_control_plain);
 	}
 }
 
@@ -415,11 +454,17 @@ static int client_dispatch(struct client *client, union client_message *message,
 					 status_json(client->daemon, client->id.uid));
 	case ARAX_CONTROL_DEVICES:
 		return client_reply_json(client, &message->head,
-					 status_devices_json(client->daemon));
+					 status_devices_json(client->daemon, client->id.uid));
 	case ARAX_CONTROL_TRACE:
 		return trace_subscribe(client, &message->trace);
 	case ARAX_CONTROL_STOP:
 		return client_on_stop(client, &message->head);
+	case ARAX_CONTROL_RELOAD:
+	case ARAX_CONTROL_ONLINE:
+	case ARAX_CONTROL_OFFLINE:
+	case ARAX_CONTROL_SET_POLICY:
+		return client->requests < CLIENT_REQUESTS ? manage_request(client, &message->manage)
+							  : EBUSY;
 	default:
 		return EOPNOTSUPP;
 	}

@@ -87,6 +87,7 @@ static void work_sweep_one(const char *path)
 		return;
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
 		work_each(path, "tenant-", work_remove_unused);
+		work_each(path, "device-", work_remove_unused);
 		work_each(path, "compile-", work_remove_unused);
 		work_each(path, "cache-", work_remove_unused);
 		rmdir(path);

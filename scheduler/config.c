@@ -3,7 +3,7 @@
  * Reads arax.conf: one table row for each key, and a message with file and line for whatever is
  * not in it. araxd does not start with a configuration that it does not understand.
  */
-#include "scheduler/config.h"
+#include "scheduler/config_internal.h"
 
 #include "kernels/sandbox_walls.h"
 #include "scheduler/policy_names.h"
@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #define CONFIG_SYSTEM "/etc/arax/arax.conf"
 #define CONFIG_DEVICES "cpu-basic,cpu-pthread"
+#define POLICIES "adaptive, round-robin, least-loaded, heterogeneous, fair, elastic, pinned, random"
 
 #define TYPE_DEFAULT 1u
 #define TYPE_CPU 2u
@@ -54,8 +56,7 @@ bool config_policy_known(const char *name)
 	return false;
 }
 
-/* The next name of a comma list; false at the end. */
-static bool config_next(const char **list, const char **name, size_t *length)
+bool config_next(const char **list, const char **name, size_t *length)
 {
 	while (**list == ',' || isspace((unsigned char)**list))
 		(*list)++;
@@ -68,6 +69,19 @@ static bool config_next(const char **list, const char **name, size_t *length)
 	return *length > 0;
 }
 
+/* Does the name stand for the device: in full, or for all that begin with it and a dash or number?
+ */
+static bool config_stands_for(const char *name, size_t n, const char *device, size_t length)
+{
+	if (n > length || strncmp(name, device, n) != 0)
+		return false;
+	if (n == length || device[n] == '-')
+		return true;
+	while (n < length && isdigit((unsigned char)device[n]))
+		n++;
+	return n == length;
+}
+
 static bool config_wanted(const char *wanted, const char *device, size_t length)
 {
 	const char *name;
@@ -76,8 +90,7 @@ static bool config_wanted(const char *wanted, const char *device, size_t length)
 
 	while (config_next(&wanted, &name, &n)) {
 		any = true;
-		if (n <= length && strncmp(name, device, n) == 0 &&
-		    (n == length || device[n] == '-'))
+		if (config_stands_for(name, n, device, length))
 			return true;
 	}
 	return !any;
@@ -90,16 +103,23 @@ int config_narrow(const char *allowed, const char *wanted, char *result)
 
 	result[0] = '\0';
 	while (config_next(&allowed, &name, &n)) {
-		if (!config_wanted(wanted, name, n) || used + n + 2 > 128)
+		if (!config_wanted(wanted, name, n) || used + n + 2 > CONFIG_LIST)
 			continue;
-		used += (size_t)snprintf(result + used, 128 - used, "%s%.*s", used ? "," : "",
-					 (int)n, name);
+		used += (size_t)snprintf(result + used, CONFIG_LIST - used, "%s%.*s",
+					 used ? "," : "", (int)n, name);
 	}
 	return used ? 0 : -EINVAL;
 }
 
-/* A number, with K, M or G for sizes. */
-static bool config_number(const char *text, bool size, uint64_t *value)
+bool config_append(char *list, size_t size, const char *value)
+{
+	size_t used = strlen(list);
+
+	return (size_t)snprintf(list + used, size - used, "%s%s", used ? "," : "", value) <
+	       size - used;
+}
+
+bool config_number(const char *text, bool size, uint64_t *value)
 {
 	char *end;
 
@@ -239,7 +259,8 @@ static const struct config_key {
      64 << 20, 1ull << 42, NULL},
     {"device", "devices", "a comma list of " CONFIG_DEVICES, CONFIG_CALL, 0, 0, 0,
      config_set_devices},
-    {"policy", "name", "adaptive, round-robin or pinned", CONFIG_CALL, 0, 0, 0, config_set_policy},
+    {"policy", "name", "one of " POLICIES, CONFIG_CALL, 0, 0, 0, config_set_policy},
+    {"scheduling", "policy", "one of " POLICIES, CONFIG_CALL, 0, 0, 0, config_set_policy},
     {"cache", "directory", "an absolute path", CONFIG_CALL, 0, 0, 0, config_set_directory},
     {"cache", "size", "a size of at least 1M", CONFIG_SIZE, FIELD(cache_size), 1 << 20, 1ull << 44,
      NULL},
@@ -272,54 +293,154 @@ static bool config_set(struct config *config, const struct config_key *key, cons
 	return true;
 }
 
-struct config_parse {
-	struct config *config;
-	char what[CONFIG_ERROR - 100]; /* is wrong with the first bad line */
-};
+void config_wrong(struct config_parse *parse, const char *format, ...)
+{
+	va_list arguments;
 
-static int config_line(void *arg, const char *section, const char *name, const char *value)
+	if (parse->bad)
+		return;
+	parse->bad = parse->line;
+	va_start(arguments, format);
+	vsnprintf(parse->what, sizeof(parse->what), format, arguments);
+	va_end(arguments);
+}
+
+/* The name behind "device " in a section's; NULL for other sections. */
+static const char *config_device_of(const char *section)
+{
+	return strncmp(section, "device ", 7) == 0 ? section + 7 : NULL;
+}
+
+static bool config_section_known(const char *section)
+{
+	for (size_t i = 0; i < sizeof(config_keys) / sizeof(config_keys[0]); i++)
+		if (strcmp(config_keys[i].section, section) == 0)
+			return true;
+	return false;
+}
+
+/* A line that begins a section: inih tells of keys only. */
+static void config_section(struct config_parse *parse, const char *line)
+{
+	char section[64];
+	const char *end = strchr(line, ']');
+	size_t length = end ? (size_t)(end - line - 1) : 0;
+
+	/* What is no section at all is inih's to say. */
+	if (!end || length >= sizeof(section))
+		return;
+	memcpy(section, line + 1, length);
+	section[length] = '\0';
+	if (config_device_of(section))
+		config_device_section(parse, config_device_of(section));
+	else if (!config_section_known(section))
+		config_wrong(parse, "unknown section [%s]", section);
+}
+
+/* Gives inih its lines. */
+static char *config_read_line(char *text, int size, void *arg)
 {
 	struct config_parse *parse = arg;
+	char *line = fgets(text, size, parse->file);
 
+	if (!line)
+		return NULL;
+	parse->line++;
+	if (!strchr(line, '\n') && !feof(parse->file))
+		config_wrong(parse, "longer than %d bytes", size - 2);
+	/* Some editors begin files with a mark that inih skips. */
+	const char *begin =
+	    strncmp(line, "\xEF\xBB\xBF", 3) == 0 && parse->line == 1 ? line + 3 : line;
+	if (*begin == '[')
+		config_section(parse, begin);
+	return line;
+}
+
+/* Return: false when there is no such key. */
+static bool config_scheduling_key(struct config_parse *parse, const char *name, const char *value)
+{
+	static const struct {
+		const char *name;
+		const char *(*set)(struct config_parse *parse, const char *value);
+	} keys[] = {{"rules", config_set_rules},
+		    {"seed", config_set_seed},
+		    {"weights", config_set_weights}};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (strcmp(keys[i].name, name) != 0)
+			continue;
+		const char *must = keys[i].set(parse, value);
+		if (must)
+			config_wrong(parse, "%s = %.100s: must be %s", name, value, must);
+		return true;
+	}
+	return false;
+}
+
+static bool config_plain_key(struct config_parse *parse, const char *section, const char *name,
+			     const char *value)
+{
 	for (size_t i = 0; i < sizeof(config_keys) / sizeof(config_keys[0]); i++) {
 		const struct config_key *key = &config_keys[i];
 
 		if (strcmp(key->section, section) != 0 || strcmp(key->name, name) != 0)
 			continue;
-		if (config_set(parse->config, key, value)) {
-			parse->config->has_idle_exit |= strcmp(name, "idle_exit") == 0;
-			return 1;
-		}
-		if (!parse->what[0])
-			snprintf(parse->what, sizeof(parse->what), "%s = %.100s: must be %s", name,
-				 value, key->what);
-		return 0;
+		if (!config_set(parse->config, key, value))
+			config_wrong(parse, "%s = %.100s: must be %s", name, value, key->what);
+		parse->config->has_idle_exit |= strcmp(name, "idle_exit") == 0;
+		return true;
 	}
-	if (!parse->what[0])
-		snprintf(parse->what, sizeof(parse->what),
-			 "unknown key '%.100s' in section [%.50s]", name, section);
-	return 0;
+	return false;
+}
+
+static int config_line(void *arg, const char *section, const char *name, const char *value)
+{
+	struct config_parse *parse = arg;
+	const char *device = config_device_of(section);
+	bool known;
+
+	if (parse->bad)
+		return 0;
+	if (device)
+		known = config_device_key(parse, device, name, value);
+	else
+		known = config_plain_key(parse, section, name, value) ||
+			(strcmp(section, "scheduling") == 0 &&
+			 config_scheduling_key(parse, name, value));
+	if (!known)
+		config_wrong(parse, "unknown key '%.100s' in section [%.50s]", name, section);
+	return !parse->bad;
 }
 
 int config_read(struct config *config, const char *path, char error[CONFIG_ERROR])
 {
-	struct config_parse parse = {.config = config};
-	FILE *file = fopen(path, "re");
+	struct config_parse parse = {.config = config, .file = fopen(path, "re")};
 
 	error[0] = '\0';
-	if (!file) {
+	if (!parse.file) {
 		int result = -errno;
 		snprintf(error, CONFIG_ERROR, "%.400s: %s", path, strerror(errno));
 		return result;
 	}
-	int line = ini_parse_file(file, config_line, &parse);
-	fclose(file);
-	if (line == 0)
-		return 0;
+	int line = ini_parse_stream(config_read_line, &parse, config_line, &parse);
+	bool failed = ferror(parse.file);
+	fclose(parse.file);
 	if (line < 0)
 		return -ENOMEM;
-	snprintf(error, CONFIG_ERROR, "%.200s:%d: %.290s", path, line,
-		 parse.what[0] ? parse.what : "neither a [section] nor key = value");
+	if (failed) {
+		snprintf(error, CONFIG_ERROR, "%.400s: cannot be read", path);
+		return -EIO;
+	}
+	if (line == 0 && !parse.bad)
+		config_device_check(&parse);
+	if (line == 0 && !parse.bad)
+		return 0;
+	/* What inih does not understand it does not say, but where. */
+	if (line && (!parse.bad || parse.bad > (unsigned)line)) {
+		parse.bad = (unsigned)line;
+		snprintf(parse.what, sizeof(parse.what), "neither a [section] nor key = value");
+	}
+	snprintf(error, CONFIG_ERROR, "%.150s:%u: %s", path, parse.bad, parse.what);
 	return -EINVAL;
 }
 

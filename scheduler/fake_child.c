@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plays arax-tenant, its zygote and arax-compile, by the name it is started with, for test_araxd.c:
- * speaks the control protocol and does what the test asks for through the bytes of a build request,
- * through the link or through files beside the program.
+ * Plays arax-tenant, its zygote, arax-compile and arax-device, by the name it is started with, for
+ * test_araxd.c: speaks the control protocol and does what the test asks for through the bytes of a
+ * build request, through the link or through files beside the program. What a tenant is told after
+ * its start it writes to told-PID there, what a device is told to told-NAME-PID.
  */
 #include "transport/build.h"
 #include "transport/control.h"
@@ -12,11 +13,13 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +41,96 @@ static int send_ready(int fd)
 	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_READY, .major = 1}};
 
 	return arax_socket_send(CONTROL, &ready, sizeof(ready), &fd, fd >= 0);
+}
+
+__attribute__((format(printf, 2, 3))) static void note(const char *file, const char *format, ...)
+{
+	char line[512];
+	va_list arguments;
+	int fd = test_file(file, O_WRONLY | O_CREAT | O_APPEND);
+
+	va_start(arguments, format);
+	int n = vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (fd < 0 || write(fd, line, (size_t)n) != n)
+		abort();
+	close(fd);
+}
+
+static bool there(const char *what, const char *name)
+{
+	char file[128];
+
+	snprintf(file, sizeof(file), "%s-%s", what, name);
+	int fd = test_file(file, O_RDONLY);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* What araxd says after START. Return: false at its end. */
+static bool tenant_told(const char *file)
+{
+	static const char *const whats[] = {"ADD", "LEASE", "DRAIN", "ONLINE", "LOST"};
+	union {
+		struct arax_control_head head;
+		struct arax_control_device device;
+		struct arax_control_policy policy;
+	} message;
+	int fds[ARAX_FDS_MAX];
+	ssize_t n = arax_socket_recv(CONTROL, &message, sizeof(message), fds, 0);
+
+	if (n <= 0)
+		return false;
+	if (message.head.type == ARAX_CONTROL_DEVICE && n == sizeof(message.device)) {
+		struct stat st = {0};
+
+		if (fds[0] >= 0 && (fstat(fds[0], &st) < 0 || close(fds[0]) < 0))
+			abort();
+		note(file, "%s %s %u share %u depth %u memory %llu link %d\n",
+		     whats[message.device.what], message.device.name, message.device.index,
+		     message.device.share, message.device.depth,
+		     (unsigned long long)message.device.caps.memory, st.st_size > 0);
+		if (message.device.what == ARAX_DEVICE_DRAIN &&
+		    !there("stuck", message.device.name))
+			arax_socket_send(CONTROL, &message, sizeof(message.device), NULL, 0);
+	} else if (message.head.type == ARAX_CONTROL_POLICY && n == sizeof(message.policy)) {
+		note(file, "POLICY %s %s\n", message.policy.policy, message.policy.argument);
+	} else {
+		abort();
+	}
+	return true;
+}
+
+/* Questions of the test and news of araxd. One byte on the link is a question; "x" means to die,
+ * "b" that there is work. */
+static int tenant_serve(int link, struct arax_stats *stats)
+{
+	struct pollfd ready[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = link, .events = POLLIN}};
+	char file[32], byte;
+
+	snprintf(file, sizeof(file), "told-%d", (int)getpid());
+	/* Its client goes, then araxd ends it, or has ended itself. */
+	while (ready[0].fd >= 0 || ready[1].fd >= 0) {
+		poll(ready, 2, -1);
+		if (ready[0].revents && !tenant_told(file))
+			ready[0].fd = -1;
+		if (!ready[1].revents)
+			continue;
+		if (read(link, &byte, 1) != 1) {
+			ready[1].fd = -1;
+			continue;
+		}
+		if (byte == 'x')
+			abort();
+		if (byte == 'b')
+			stats->depth = 1;
+		if (byte == 'B')
+			stats->depth = 0;
+		if (write(link, &byte, 1) != 1)
+			ready[1].fd = -1;
+	}
+	return 0;
 }
 
 static int tenant(void)
@@ -77,18 +170,95 @@ static int tenant(void)
 		return 1;
 	struct arax_shm *shm = map;
 	shm->client_commands = 1230;
-	/* One byte on the link is a question; "x" means to die. */
-	for (char byte; read(fds[1], &byte, 1) == 1;) {
-		if (byte == 'x')
-			abort();
-		if (write(fds[1], &byte, 1) != 1)
-			break;
-	}
-	/* Its client has gone; araxd is to end it, or has ended itself. */
-	struct pollfd control = {.fd = CONTROL};
+	return tenant_serve(fds[1], stats);
+}
 
-	while (!(control.revents & (POLLHUP | POLLERR)))
-		poll(&control, 1, -1);
+static int device_ready(struct arax_device_usage **usage)
+{
+	struct arax_control_device_ready ready = {
+	    .ready.head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_READY, .major = 1},
+	    .ready.sandbox = ~0u,
+	    .caps = {.features = ARAX_FEATURE_SIMULATED,
+		     .compute_units = 4,
+		     .memory = 1 << 30,
+		     .target = "sim"}};
+	int fd = arax_memfd_new("usage", sizeof(**usage));
+
+	*usage = mmap(NULL, sizeof(**usage), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd < 0 || *usage == MAP_FAILED)
+		return -1;
+	int error = arax_socket_send(CONTROL, &ready, sizeof(ready), &fd, 1);
+	close(fd);
+	return error;
+}
+
+static void device_row(struct arax_device_usage *usage, uint64_t was, uint64_t is)
+{
+	for (int i = 0; i < ARAX_DEVICE_LINKS; i++) {
+		if (usage->links[i].link != was)
+			continue;
+		usage->links[i].link = is;
+		usage->links[i].memory = is ? 4096 : 0;
+		return;
+	}
+	abort();
+}
+
+/* Return: the value behind an option. */
+static const char *option(char **argv, const char *name)
+{
+	for (; *argv; argv++)
+		if (strcmp(*argv, name) == 0)
+			return argv[1];
+	return "";
+}
+
+static int device(char **argv)
+{
+	const char *name = option(argv, "--name");
+	struct arax_device_usage *usage;
+	struct arax_control_link link;
+	int fds[ARAX_FDS_MAX];
+	char file[128];
+
+	snprintf(file, sizeof(file), "told-%s-%d", name, (int)getpid());
+	note(file, "START %s %s %s\n", option(argv, "--backend"), option(argv, "--library"),
+	     option(argv, "--options"));
+	if (there("crash", name))
+		abort();
+	if (there("hang", name)) {
+		/* Until araxd has had enough of it. */
+		arax_socket_recv(CONTROL, &link, sizeof(link), fds, -1);
+		return 0;
+	}
+	if (there("fail", name)) {
+		struct arax_control_log log = {
+		    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_LOG, .major = 1},
+		    .line = "no such library"};
+
+		arax_socket_send(CONTROL, &log, sizeof(log), NULL, 0);
+		return 1;
+	}
+	if (device_ready(&usage))
+		return 1;
+	while (arax_socket_recv(CONTROL, &link, sizeof(link), fds, -1) == sizeof(link)) {
+		static const char *const types[] = {"LINK", "UNLINK", "SHARE"};
+
+		note(file, "%s %llu weight %u depth %u memory %llu arena %d\n",
+		     types[link.head.type - ARAX_CONTROL_LINK], (unsigned long long)link.link,
+		     link.weight, link.depth, (unsigned long long)link.memory, fds[1] >= 0);
+		for (int i = 0; i < ARAX_FDS_MAX; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+		if (link.head.type == ARAX_CONTROL_LINK) {
+			device_row(usage, 0, link.link);
+			link.head.type |= ARAX_CONTROL_REPLY;
+			link.head.error = there("refuse", name) ? 28 : 0;
+			arax_socket_send(CONTROL, &link, sizeof(link), NULL, 0);
+		} else if (link.head.type == ARAX_CONTROL_UNLINK) {
+			device_row(usage, link.link, 0);
+		}
+	}
 	return 0;
 }
 
@@ -189,6 +359,8 @@ int main(int argc, char **argv)
 		return 2;
 	char *self = strdup(argv[0]);
 	directory = dirname(self);
+	if (strstr(argv[0], "arax-device"))
+		return device(argv);
 	if (!strstr(argv[0], "arax-tenant"))
 		return compiler();
 	if (argc == 2 && strcmp(argv[1], "--zygote") == 0)

@@ -22,6 +22,8 @@
 
 #include "kernels/sandbox_walls.h"
 #include "scheduler/araxd_build.h"
+#include "scheduler/araxd_device.h"
+#include "scheduler/araxd_manage.h"
 #include "scheduler/pool.h"
 #include "scheduler/status.h"
 #include "transport/fuzz.h"
@@ -34,6 +36,7 @@
 #define POOL_REFUSES 8 /* one is, and it cannot be had */
 #define BUILDS_LATER 16
 #define TENANT_CRASHES 32 /* the one that is replaced has died soon */
+#define DEVICES_GONE 64	  /* those of processes of their own */
 
 #define HOW_HEAD 1     /* the head is made good, but for type and id */
 #define HOW_PROGRESS 2 /* afterwards the pool is as it should be, and who waits is served */
@@ -46,6 +49,8 @@ static struct araxd daemon_;
 static struct tenant tenant;
 static struct client *the_client;
 static struct request *building;
+static struct client *draining;
+static struct arax_control_head drain_head;
 
 /* ---- what araxd_client.c needs of the daemon */
 
@@ -262,10 +267,42 @@ void status_printable(char *to, const char *from, size_t size)
 	snprintf(to, size, "%.*s", (int)size - 1, from);
 }
 
-char *status_devices_json(const struct araxd *daemon)
+char *status_devices_json(const struct araxd *daemon, uid_t viewer)
 {
 	(void)daemon;
+	(void)viewer;
 	return strdup("{}");
+}
+
+int devices_may_work(const struct devices *devices, const char *list)
+{
+	(void)devices;
+	CHECK(memchr(list, 0, CONFIG_LIST) && list[0]);
+	return mode & DEVICES_GONE && strncmp(list, "cpu", 3) ? -ENODEV : 0;
+}
+
+/* Devices go offline when everybody has left them: the answer comes later. */
+int manage_request(struct client *client, const struct arax_control_manage *request)
+{
+	if (!memchr(request->name, 0, sizeof(request->name)) ||
+	    !memchr(request->argument, 0, sizeof(request->argument)))
+		return EPROTO;
+	if (request->head.type == ARAX_CONTROL_OFFLINE && draining)
+		return EBUSY;
+	if (request->head.type == ARAX_CONTROL_OFFLINE) {
+		draining = client;
+		drain_head = request->head;
+		client->requests++;
+	} else {
+		client_reply_plain(client, &request->head, 0, -1);
+	}
+	return 0;
+}
+
+void manage_drop(struct client *client)
+{
+	if (draining == client)
+		draining = NULL;
 }
 
 /* ---- the client */
@@ -279,6 +316,10 @@ static const struct {
     {ARAX_CONTROL_STATUS, sizeof(struct arax_control_plain)},
     {ARAX_CONTROL_DEVICES, sizeof(struct arax_control_plain)},
     {ARAX_CONTROL_STOP, sizeof(struct arax_control_plain)},
+    {ARAX_CONTROL_RELOAD, sizeof(struct arax_control_manage)},
+    {ARAX_CONTROL_ONLINE, sizeof(struct arax_control_manage)},
+    {ARAX_CONTROL_OFFLINE, sizeof(struct arax_control_manage)},
+    {ARAX_CONTROL_SET_POLICY, sizeof(struct arax_control_manage)},
 };
 #define KNOWN (sizeof(known) / sizeof(known[0]))
 
@@ -300,6 +341,12 @@ static void begin(void)
 	CHECK(!getsockname(daemon_.listening.fd, (struct sockaddr *)&address, &address_size));
 	CHECK(!listen(daemon_.listening.fd, 8));
 	config_defaults(&daemon_.config);
+	daemon_.config.device[0] = (struct config_device){.name = "sim",
+							  .backend = CONFIG_BACKEND_SIM,
+							  .instances = 2,
+							  .shared = true,
+							  .enabled = true};
+	daemon_.config.ndevices = 1;
 	daemon_.spare = -1;
 }
 
@@ -378,6 +425,11 @@ static void progress(void)
 
 	mode = 0;
 	build_end();
+	if (draining) {
+		client_reply_plain(draining, &drain_head, 0, -1);
+		draining->requests--;
+		draining = NULL;
+	}
 	if (!request)
 		return;
 	daemon_.waiting = request->next;
@@ -451,7 +503,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(fd);
 	while (the_client)
 		the_client->socket.ready(&the_client->socket, EPOLLIN);
-	CHECK(!daemon_.nclients && !daemon_.clients && !daemon_.waiting && !building);
+	CHECK(!daemon_.nclients && !daemon_.clients && !daemon_.waiting && !building && !draining);
 	CHECK(test_fds_open() == before);
 	return 0;
 }
@@ -484,23 +536,26 @@ static void message_break(struct message *m, struct arax_control_attach *attach,
 
 static size_t message_make(unsigned which, bool wrong, uint8_t *data, uint64_t *random)
 {
-	static const char *const devices[] = {"", "cpu", "cpu-basic", "cpu-pthread,cpu-basic", "x"};
+	static const char *const devices[] = {"", "cpu", "cpu-basic", "sim,cpu-basic", "sim1", "x"};
 	static const char *const policies[] = {"", "adaptive", "pinned", "unknown"};
 	struct message m = {.how = HOW_HEAD, .size = known[which].size};
 	union {
 		struct arax_control_head head;
 		struct arax_control_attach attach;
+		struct arax_control_manage manage;
 		char bytes[ARAX_CONTROL_MAX + 64];
 	} message = {.head = {.type = known[which].type, .id = test_random(random)}};
 
 	if (known[which].type == ARAX_CONTROL_BUILD)
 		m.along = 1;
 	if (known[which].type == ARAX_CONTROL_ATTACH) {
-		strcpy(message.attach.devices, devices[test_random(random) % 5]);
+		strcpy(message.attach.devices, devices[test_random(random) % 6]);
 		strcpy(message.attach.policy, policies[test_random(random) % 4]);
 		strcpy(message.attach.program, "fuzz");
 		m.along = test_random(random) % 3 == 0; /* the arena of a tenant that has died */
 	}
+	if (known[which].size == sizeof(struct arax_control_manage))
+		strcpy(message.manage.name, policies[test_random(random) % 4]);
 	if (test_random(random) % 4 == 0)
 		m.how |= HOW_PROGRESS;
 	if (wrong)
@@ -526,8 +581,13 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
  */
 size_t fuzz_seed(unsigned n, uint8_t *data, size_t max, char *name)
 {
-	static const uint8_t modes[] = {
-	    0, INFO_LATER, POOL_EMPTY, POOL_EMPTY | POOL_BROKEN, POOL_REFUSES, BUILDS_LATER};
+	static const uint8_t modes[] = {0,
+					INFO_LATER,
+					POOL_EMPTY,
+					POOL_EMPTY | POOL_BROKEN,
+					POOL_REFUSES,
+					BUILDS_LATER,
+					DEVICES_GONE};
 	uint64_t random = n;
 	size_t size = 1;
 

@@ -18,7 +18,7 @@ static unsigned long accepted;
 
 static void verify(const struct config *config)
 {
-	char devices[128];
+	char devices[CONFIG_LIST];
 
 	CHECK(config->pool <= 64 && config->max_tenants >= 1 && config->max_tenants <= 100000);
 	CHECK(config->max_clients_per_user >= 1 && config->max_clients_per_user <= 100000);
@@ -28,6 +28,35 @@ static void verify(const struct config *config)
 	CHECK(memchr(config->name, 0, sizeof(config->name)));
 	CHECK(config_policy_known(config->policy));
 	CHECK(!config_narrow(config->devices, "", devices));
+	CHECK(config->ndevices <= CONFIG_DEVICES_MAX && config->nweights <= CONFIG_WEIGHTS_MAX);
+	CHECK(config->nusers <= CONFIG_USERS_MAX);
+	for (unsigned i = 0; i < config->nweights; i++)
+		CHECK(config->weights[i].weight >= 1 && config->weights[i].weight <= 10000);
+	for (unsigned i = 0; i < config->ndevices; i++) {
+		const struct config_device *device = &config->device[i];
+
+		CHECK(memchr(device->name, 0, sizeof(device->name)) && device->name[0]);
+		CHECK(memchr(device->library, 0, sizeof(device->library)));
+		CHECK(memchr(device->options, 0, sizeof(device->options)));
+		CHECK(device->instances >= 1 && device->instances <= CONFIG_DEVICES_MAX);
+	}
+}
+
+/* Of a whole file: there is room for all names, and nothing is shared that must not be. */
+static void verify_devices(const struct config *config)
+{
+	char list[CONFIG_LIST], again[CONFIG_LIST], name[32];
+
+	config_all_devices(config, list);
+	for (unsigned i = 0; i < config->ndevices; i++) {
+		const struct config_device *device = &config->device[i];
+
+		CHECK(device->backend != CONFIG_BACKEND_NONE);
+		CHECK(device->backend == CONFIG_BACKEND_SIM ||
+		      (device->library[0] && !device->shared));
+		config_device_name(device, device->instances - 1, name);
+		CHECK(!device->enabled || !config_narrow(name, list, again));
+	}
 }
 
 static void narrow(const uint8_t *data, size_t size)
@@ -63,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(strlen(error) < sizeof(error) && !error[0] == !rc);
 	/* What stood before the bad line holds, and is as good. */
 	verify(&config);
+	if (!rc)
+		verify_devices(&config);
 	accepted += !rc;
 	return 0;
 }

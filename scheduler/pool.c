@@ -8,6 +8,8 @@
 #include "scheduler/pool.h"
 
 #include "kernels/tree.h"
+#include "scheduler/araxd_device.h"
+#include "scheduler/araxd_manage.h"
 #include "scheduler/status.h"
 #include "scheduler/zygote.h"
 #include "transport/protocol.h"
@@ -16,16 +18,13 @@
 #include "transport/wake.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -99,6 +98,11 @@ const struct tenant *pool_tenants(const struct pool *pool)
 	return pool->tenants;
 }
 
+struct tenant *pool_list(struct pool *pool)
+{
+	return pool->tenants;
+}
+
 pid_t pool_zygote(const struct pool *pool)
 {
 	return pool->zygote.child.pid;
@@ -151,6 +155,8 @@ static void tenant_free(struct tenant *tenant)
 	if (tenant->shm)
 		munmap((void *)(uintptr_t)tenant->shm, STATS_SHM);
 	trace_close(&tenant->trace);
+	if (tenant->arena_fd >= 0)
+		close(tenant->arena_fd);
 	free(tenant->work);
 	free(tenant);
 }
@@ -167,8 +173,6 @@ static void pool_failed(struct pool *pool, const char *why)
 		araxd_unavailable(pool->daemon, ENODEV);
 }
 
-static void pool_share(struct pool *pool);
-
 static void tenant_ended(struct child *child, const siginfo_t *how)
 {
 	struct tenant *tenant = CONTAINER(child, struct tenant, child);
@@ -184,6 +188,7 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 			   tenant->client_pid, text);
 		history_add(pool->daemon->history, tenant);
 		trace_ended(pool->daemon, tenant);
+		devices_detach(pool->daemon->devices, tenant);
 		if (tenant->client)
 			client_tenant_ended(tenant->client, text,
 					    arax_now_ns() - tenant->attached_ns);
@@ -193,7 +198,7 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 	if (failed) {
 		pool_failed(pool, text);
 	} else {
-		pool_share(pool);
+		cpu_share(pool->daemon);
 		araxd_progress(pool->daemon); /* its client may wait for another one */
 	}
 	pool_fill(pool);
@@ -264,6 +269,15 @@ static int tenant_line(struct tenant *tenant, const struct arax_control_log *log
 	return 0;
 }
 
+/* A device is drained. */
+static int tenant_device(struct tenant *tenant, const struct arax_control_device *answer,
+			 size_t size)
+{
+	if (size != sizeof(*answer) || tenant->state != TENANT_ATTACHED)
+		return -EPROTO;
+	return devices_answer(tenant->pool->daemon->devices, tenant, answer);
+}
+
 static int tenant_ready(struct tenant *tenant, const struct arax_control_ready *ready, size_t size,
 			int info)
 {
@@ -287,6 +301,10 @@ static void tenant_message(struct child *child, const struct arax_control_head *
 
 	if (head->type == ARAX_CONTROL_LOG) {
 		error = tenant_line(tenant, (const void *)head, size);
+		if (!error)
+			return;
+	} else if ((head->type & ~ARAX_CONTROL_REPLY) == ARAX_CONTROL_DEVICE) {
+		error = tenant_device(tenant, (const void *)head, size);
 		if (!error)
 			return;
 	} else if (head->type == ARAX_CONTROL_READY) {
@@ -327,6 +345,7 @@ static int pool_start(struct pool *pool)
 		return -ENOMEM;
 	tenant->pool = pool;
 	tenant->trace.fd = -1;
+	tenant->arena_fd = -1;
 	tenant->child.message = tenant_message;
 	tenant->child.ended = tenant_ended;
 	int error = tenant_start(tenant);
@@ -448,21 +467,28 @@ void pool_waited(struct pool *pool)
 	timer_set(&pool->daemon->loop, &pool->calm, POOL_CALM_MS);
 }
 
+/* Ends so many that nobody needs. */
+static void pool_trim(struct pool *pool, unsigned most)
+{
+	unsigned ready = pool_count(pool).ready, wanted = pool_wanted(pool);
+
+	for (struct tenant *t = pool->tenants; t && most && ready > wanted; t = t->next) {
+		if (t->state != TENANT_READY)
+			continue;
+		t->state = TENANT_SURPLUS;
+		child_kill(&t->child);
+		ready--;
+		most--;
+	}
+}
+
 static void pool_calm(struct timer *timer)
 {
 	struct pool *pool = CONTAINER(timer, struct pool, calm);
 
 	if (pool->extra && --pool->extra)
 		timer_set(&pool->daemon->loop, timer, POOL_CALM_MS);
-	if (pool_count(pool).ready <= pool_wanted(pool))
-		return;
-	for (struct tenant *t = pool->tenants; t; t = t->next) {
-		if (t->state == TENANT_READY) {
-			t->state = TENANT_SURPLUS;
-			child_kill(&t->child);
-			return;
-		}
-	}
+	pool_trim(pool, 1);
 }
 
 /* Ends tenants in which one command has run for longer than it may. */
@@ -536,96 +562,9 @@ void pool_free(struct pool *pool)
 	free(pool);
 }
 
-/* For every thread of a tenant; a process that we have not waited for keeps its number. */
-static void tenant_threads(const struct tenant *tenant, const cpu_set_t *cpus, const int *nice)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task", tenant->pid);
-	DIR *threads = opendir(path);
-	if (!threads)
-		return;
-	for (const struct dirent *e; (e = readdir(threads));) {
-		int thread = atoi(e->d_name);
-
-		if (thread <= 0)
-			continue;
-		if (cpus && sched_setaffinity(thread, sizeof(*cpus), cpus) < 0)
-			araxd_warn("affinity of tenant %d: %s", tenant->pid, strerror(errno));
-		if (nice && setpriority(PRIO_PROCESS, (id_t)thread, *nice) < 0)
-			araxd_warn("niceness of tenant %d: %s", tenant->pid, strerror(errno));
-	}
-	closedir(threads);
-}
-
-/* Where and how urgently the client runs is where and how its kernels run. */
-static void tenant_adopt_scheduling(struct tenant *tenant, const struct client *client)
-{
-	cpu_set_t cpus;
-	bool has_cpus = sched_getaffinity(client->pid, sizeof(cpus), &cpus) == 0;
-
-	errno = 0;
-	int nice = getpriority(PRIO_PROCESS, (id_t)client->pid);
-	bool has_nice = errno == 0 && nice > getpriority(PRIO_PROCESS, 0);
-
-	/* A number without a process could be somebody else's. */
-	if (client->pid <= 0 || !domain_alive(client->process.fd))
-		return;
-	tenant->nice = has_nice ? nice : getpriority(PRIO_PROCESS, 0);
-	tenant_threads(tenant, has_cpus ? &cpus : NULL, has_nice ? &nice : NULL);
-}
-
-/* By how much nicer each of so many must be to have together the share of one: a step of niceness
- * is a factor of 1.25. */
-static int share_nicer(unsigned count)
-{
-	int steps = 0;
-
-	for (double share = 1.25; share <= count * 1.06; share *= 1.25)
-		steps++;
-	return steps;
-}
-
-/* Where the kernel schedules by sessions, their niceness is what counts, not the threads'. */
-static void tenant_session_nice(const struct tenant *tenant, int nice)
-{
-	char path[64];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/autogroup", tenant->pid);
-	file = fopen(path, "we");
-	if (!file)
-		return;
-	if (fprintf(file, "%d", nice) < 0 || fflush(file))
-		araxd_info("session of tenant %d: %s", tenant->pid, strerror(errno));
-	fclose(file);
-}
-
-/* Domains share the processors equally, however many tenants each of them has. Where cgroups are
- * not ours to make niceness does it; to take it back needs a privilege, so only root's araxd. */
-static void pool_share(struct pool *pool)
-{
-	if (!pool->daemon->config.fair_cpu || geteuid() != 0)
-		return;
-	unsigned all = pool_count(pool).attached;
-	for (struct tenant *t = pool->tenants; t; t = t->next) {
-		if (t->state != TENANT_ATTACHED)
-			continue;
-		unsigned own = pool_count_of(pool, &t->id, true);
-		int nicer = own == all ? 0 : share_nicer(own);
-
-		if (nicer == t->nicer)
-			continue;
-		t->nicer = nicer;
-		int nice = t->nice + nicer < 19 ? t->nice + nicer : 19;
-		tenant_threads(t, NULL, &nice);
-		tenant_session_nice(t, nice);
-	}
-}
-
 /* What goes to the tenant and to the client; all closed by the caller. */
 struct pool_grant {
-	int arena, link[2], stats;
+	int arena, keep, link[2], stats; /* keep: the arena for devices */
 	const struct arax_stats *map;
 	const struct arax_shm *shm;
 	struct trace_memory trace;
@@ -633,7 +572,7 @@ struct pool_grant {
 
 static void pool_grant_close(struct pool_grant *grant)
 {
-	const int fds[] = {grant->arena, grant->link[0], grant->link[1], grant->stats};
+	const int fds[] = {grant->arena, grant->keep, grant->link[0], grant->link[1], grant->stats};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
@@ -661,12 +600,15 @@ static int pool_arena_again(int former, uint64_t size)
 
 static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size, int former)
 {
-	*grant =
-	    (struct pool_grant){.arena = -1, .link = {-1, -1}, .stats = -1, .trace = {.fd = -1}};
+	*grant = (struct pool_grant){
+	    .arena = -1, .keep = -1, .link = {-1, -1}, .stats = -1, .trace = {.fd = -1}};
 	grant->arena = former < 0 ? arax_memfd_new("arax-arena", arena_size)
 				  : pool_arena_again(former, arena_size);
 	if (grant->arena < 0)
 		return grant->arena;
+	grant->keep = fcntl(grant->arena, F_DUPFD_CLOEXEC, 3);
+	if (grant->keep < 0)
+		return -errno;
 	grant->stats = arax_memfd_new("arax-stats", sizeof(struct arax_stats));
 	if (grant->stats < 0)
 		return grant->stats;
@@ -695,7 +637,7 @@ static struct tenant *pool_send_start(struct pool *pool, const struct client *cl
 	for (struct tenant *t = pool->tenants; t; t = t->next) {
 		if (t->state != TENANT_READY || t->child.control.fd < 0)
 			continue;
-		tenant_adopt_scheduling(t, client);
+		cpu_adopt(t, client);
 		if (arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 4) == 0)
 			return t;
 		child_kill(&t->child);
@@ -727,6 +669,8 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	snprintf(tenant->devices, sizeof(tenant->devices), "%s", start->devices);
 	snprintf(tenant->policy, sizeof(tenant->policy), "%s", start->policy);
 	snprintf(tenant->program, sizeof(tenant->program), "%s", program);
+	tenant->own_policy = client->own_policy;
+	tenant->arena_fd = grant.keep;
 	tenant->stats = grant.map;
 	tenant->shm = grant.shm;
 	tenant->trace = grant.trace;
@@ -737,11 +681,25 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	*link = grant.link[0];
 	grant.map = NULL;
 	grant.shm = NULL;
+	grant.keep = -1;
 	grant.trace = (struct trace_memory){.fd = -1};
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
-	pool_share(pool);
+	cpu_share(pool->daemon);
+	manage_attached(pool->daemon, tenant);
+	devices_notice(pool->daemon->devices);
 	return 0;
+}
+
+void pool_configure(struct pool *pool)
+{
+	if (pool->daemon->config.command_time && pool_count(pool).attached)
+		timer_set(&pool->daemon->loop, &pool->watch, WATCH_MS);
+	if (!pool->daemon->config.command_time)
+		timer_clear(&pool->daemon->loop, &pool->watch);
+	cpu_share(pool->daemon);
+	pool_trim(pool, pool_count(pool).ready);
+	pool_fill(pool);
 }
 
 void pool_end(struct tenant *tenant)

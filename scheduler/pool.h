@@ -9,6 +9,7 @@
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_sandbox.h"
 #include "scheduler/araxd_trace.h"
+#include "scheduler/lease.h"
 
 enum tenant_state {
 	TENANT_STARTING,
@@ -36,9 +37,19 @@ struct tenant {
 	char refused[128];		      /* why it was ended by us; "" */
 	uint64_t running[ARAX_STATS_DEVICES]; /* what the watchdog saw last, and since when */
 	uint64_t since_ns[ARAX_STATS_DEVICES];
-	unsigned lines; /* that it has sent for the log */
+	unsigned lines;	 /* that it has sent for the log */
+	bool own_policy; /* its client asked for it */
+	/* Devices that have processes of their own (araxd_device.h). */
+	int arena_fd;
+	struct link *links;
+	unsigned next_index;
+	bool full;		   /* no index is left */
+	struct lease_tenant lease; /* the arbiter's */
+	uint64_t claims_ns;	   /* since when it says that it works, and nothing shows it */
 	struct tenant *next;
 };
+
+struct link;
 
 struct pool_count {
 	unsigned starting, ready, attached;
@@ -83,6 +94,16 @@ unsigned pool_count_of(const struct pool *pool, const struct domain_id *id, bool
 /** pool_memory_of() - bytes that the arenas of a domain's tenants can come to. */
 uint64_t pool_memory_of(const struct pool *pool, const struct domain_id *id);
 const struct tenant *pool_tenants(const struct pool *pool);
+struct tenant *pool_list(struct pool *pool);
+
+/** pool_configure() - the configuration has changed. */
+void pool_configure(struct pool *pool);
+
+/** cpu_adopt() - a tenant runs where and how its client does. */
+void cpu_adopt(struct tenant *tenant, const struct client *client);
+
+/** cpu_share() - the tenants that there are have changed. */
+void cpu_share(struct araxd *daemon);
 
 /** pool_zygote() - its pid, 0 when it does not run. */
 pid_t pool_zygote(const struct pool *pool);

@@ -7,7 +7,9 @@
 #include "scheduler/status.h"
 
 #include "scheduler/araxd_build.h"
+#include "scheduler/araxd_device.h"
 #include "scheduler/pool.h"
+#include "scheduler/status_internal.h"
 #include "transport/shm.h"
 #include "transport/wake.h"
 
@@ -31,9 +33,10 @@ struct snapshot_kernel {
 struct snapshot {
 	uint64_t commands, kernels, bytes, errors, programs, depth, memory;
 	unsigned ndevices, nkernels;
-	struct {
+	struct snapshot_device {
 		char name[32];
-		uint64_t commands, busy_ns;
+		uint64_t commands, busy_ns, bytes_in, bytes_out, resident, queued;
+		struct lease lease; /* of those that araxd lends; else zero */
 	} devices[ARAX_STATS_DEVICES];
 	struct snapshot_kernel kernel[ARAX_STATS_KERNELS];
 };
@@ -92,6 +95,37 @@ void status_printable(char *to, const char *from, size_t size)
 	to[i] = '\0';
 }
 
+static void snapshot_device(struct snapshot_device *to, const struct arax_stats_device *stats)
+{
+	status_printable(to->name, stats->name, sizeof(to->name));
+	to->commands = bounded(&stats->commands);
+	to->busy_ns = bounded(&stats->busy_ns);
+	to->bytes_in = bounded(&stats->bytes_in);
+	to->bytes_out = bounded(&stats->bytes_out);
+	to->resident = bounded(&stats->resident);
+	to->queued = atomic_load_explicit(&stats->queued, memory_order_relaxed);
+}
+
+/* What the device itself has counted is better than what the tenant says. */
+static void snapshot_link(struct snapshot *to, const struct link *link)
+{
+	const struct arax_link_usage *usage = link_usage(link);
+	struct snapshot_device *device = &to->devices[link->index];
+
+	if (link->index >= to->ndevices)
+		to->ndevices = link->index + 1;
+	snprintf(device->name, sizeof(device->name), "%s", link->device->name);
+	device->lease = link->told;
+	if (!usage)
+		return;
+	device->commands = bounded(&usage->commands);
+	device->busy_ns = bounded(&usage->busy_ns);
+	device->bytes_in = bounded(&usage->bytes_in);
+	device->bytes_out = bounded(&usage->bytes_out);
+	device->resident = bounded(&usage->memory);
+	device->queued = atomic_load_explicit(&usage->waiting, memory_order_relaxed);
+}
+
 static void snapshot_take(struct snapshot *to, const struct tenant *tenant)
 {
 	const struct arax_stats *stats = tenant->stats;
@@ -112,12 +146,10 @@ static void snapshot_take(struct snapshot *to, const struct tenant *tenant)
 	to->memory = bounded(&shm->client_memory);
 	to->ndevices = ndevices < ARAX_STATS_DEVICES ? ndevices : ARAX_STATS_DEVICES;
 	to->nkernels = nkernels < ARAX_STATS_KERNELS ? nkernels : ARAX_STATS_KERNELS;
-	for (unsigned i = 0; i < to->ndevices; i++) {
-		status_printable(to->devices[i].name, stats->devices[i].name,
-				 sizeof(to->devices[i].name));
-		to->devices[i].commands = bounded(&stats->devices[i].commands);
-		to->devices[i].busy_ns = bounded(&stats->devices[i].busy_ns);
-	}
+	for (unsigned i = 0; i < to->ndevices; i++)
+		snapshot_device(&to->devices[i], &stats->devices[i]);
+	for (const struct link *l = tenant->links; l; l = l->next_of_tenant)
+		snapshot_link(to, l);
 	for (unsigned k = 0; k < to->nkernels; k++) {
 		status_printable(to->kernel[k].name, stats->kernel[k].name,
 				 sizeof(to->kernel[k].name));
@@ -177,12 +209,12 @@ void history_add(struct history *history, const struct tenant *tenant)
 						   stats->kernel[k].busy_ns[i]);
 }
 
-static json_t *status_number(uint64_t value)
+json_t *status_number(uint64_t value)
 {
 	return json_integer((json_int_t)value);
 }
 
-static json_t *status_ms(uint64_t ns)
+json_t *status_ms(uint64_t ns)
 {
 	return json_real((double)ns / 1e6);
 }
@@ -191,11 +223,21 @@ static json_t *status_devices(const struct snapshot *stats)
 {
 	json_t *devices = json_array();
 
-	for (unsigned i = 0; i < stats->ndevices; i++)
+	for (unsigned i = 0; i < stats->ndevices; i++) {
+		const struct snapshot_device *d = &stats->devices[i];
+
+		/* One that was never there, or is no more. */
+		if (!d->name[0])
+			continue;
 		json_array_append_new(
-		    devices, json_pack("{s:s, s:o, s:o}", "name", stats->devices[i].name,
-				       "commands", status_number(stats->devices[i].commands),
-				       "busy_ms", status_ms(stats->devices[i].busy_ns)));
+		    devices,
+		    json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "name", d->name,
+			      "commands", status_number(d->commands), "busy_ms",
+			      status_ms(d->busy_ns), "bytes_in", status_number(d->bytes_in),
+			      "bytes_out", status_number(d->bytes_out), "resident",
+			      status_number(d->resident), "queued", status_number(d->queued),
+			      "share", (int)d->lease.share, "depth", (int)d->lease.depth));
+	}
 	return devices;
 }
 
@@ -290,7 +332,7 @@ static json_t *status_totals(const struct history *history, uid_t viewer)
 			 "errors", status_number(history->errors), "kernel_times", kernels);
 }
 
-static json_t *status_sandbox(const struct sandbox_state *state)
+json_t *status_sandbox(const struct sandbox_state *state)
 {
 	char walls[128];
 
@@ -325,7 +367,7 @@ static json_t *status_compiler(const struct araxd *daemon)
 			 status_sandbox(state.sandbox));
 }
 
-static char *status_dump(json_t *root)
+char *status_dump(json_t *root)
 {
 	char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
 
@@ -344,48 +386,4 @@ char *status_json(const struct araxd *daemon, uid_t viewer)
 	    "clients", status_running(daemon, viewer), "finished",
 	    status_finished(daemon->history, viewer), "totals",
 	    status_totals(daemon->history, viewer)));
-}
-
-static json_t *status_device(const struct araxd *daemon, const char *name, const char *what)
-{
-	const char *error = pool_error(daemon->pool);
-	char allowed[128], state[320];
-
-	if (config_narrow(daemon->config.devices, name, allowed) < 0)
-		snprintf(state, sizeof(state), "not allowed by the configuration");
-	else if (pool_info(daemon->pool))
-		snprintf(state, sizeof(state), "ready");
-	else if (*error)
-		snprintf(state, sizeof(state), "failed: %s", error);
-	else
-		snprintf(state, sizeof(state), "starting");
-	return json_pack("{s:s, s:s, s:s}", "name", name, "what", what, "state", state);
-}
-
-static json_t *status_virtual(const struct arax_device_info *info)
-{
-	if (!info)
-		return json_null();
-	return json_pack("{s:s, s:i, s:i, s:o, s:o, s:o, s:s}", "name", info->name, "type",
-			 (int)info->type, "compute_units", (int)info->compute_units,
-			 "global_memory", status_number(info->global_mem_size), "local_memory",
-			 status_number(info->local_mem_size), "max_work_group_size",
-			 status_number(info->max_group_size), "compiler", info->compiler);
-}
-
-char *status_devices_json(const struct araxd *daemon)
-{
-	struct builder_state builder = builder_state(daemon->builder);
-	char compiler[320];
-
-	snprintf(compiler, sizeof(compiler), "%s%s",
-		 builder.error[0] ? "failed: "
-		 : builder.ready  ? "ready"
-				  : "starting",
-		 builder.error);
-	return status_dump(json_pack(
-	    "{s:o, s:[o, o], s:s}", "virtual", status_virtual(pool_info(daemon->pool)), "devices",
-	    status_device(daemon, "cpu-basic", "CPU, short kernels in the dispatch thread"),
-	    status_device(daemon, "cpu-pthread", "CPU, kernels on all cores"), "compiler",
-	    compiler));
 }

@@ -31,6 +31,6 @@ void status_printable(char *to, const char *from, size_t size);
 char *status_json(const struct araxd *daemon, uid_t viewer);
 
 /** status_devices_json() - the virtual device and those behind it. */
-char *status_devices_json(const struct araxd *daemon);
+char *status_devices_json(const struct araxd *daemon, uid_t viewer);
 
 #endif

@@ -3,177 +3,24 @@
  * The daemon with fake children: what clients get, that ends are noticed on all sides, that bad
  * messages hurt only who sends them. Arguments: the daemon, the fake child.
  *
- * All that is started here dies with this process (PR_SET_PDEATHSIG; the children of araxd by the
- * end of their control socket or by araxd).
+ * Devices with processes of their own: test_araxd_device.c.
  */
+#include "scheduler/test_daemon.h"
 #include "transport/build.h"
-#include "transport/control.h"
 #include "transport/socket.h"
 #include "transport/trace.h"
-#include "transport/wake.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define TIMEOUT_MS 20000
-#define RUNNING_MAX 8
-
-static char directory[] = "/tmp/arax-test-araxd-XXXXXX";
-static char socket_path[128];
-static const char *araxd_path;
-static pid_t running[RUNNING_MAX];
-
-static void finish(void)
-{
-	char command[128];
-
-	for (int i = 0; i < RUNNING_MAX; i++) {
-		if (!running[i])
-			continue;
-		kill(running[i], SIGKILL);
-		waitpid(running[i], NULL, 0);
-	}
-	snprintf(command, sizeof(command), "rm -rf %s", directory);
-	if (system(command) != 0)
-		fprintf(stderr, "%s is left\n", directory);
-}
-
-#define CHECK(condition)                                                                        \
-	do {                                                                                    \
-		if (!(condition)) {                                                             \
-			fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-			exit(1);                                                                \
-		}                                                                               \
-	} while (0)
-
-/* A condition that becomes true by somebody else's doing. */
-#define CHECK_SOON(condition)                                           \
-	do {                                                            \
-		uint64_t end = arax_now_ns() + TIMEOUT_MS * 1000000ull; \
-		bool holds;                                             \
-		while (!(holds = (condition)) && arax_now_ns() < end)   \
-			poll(NULL, 0, 2);                               \
-		CHECK(holds);                                           \
-	} while (0)
-
-static pid_t start(char *const argv[])
-{
-	pid_t self = getpid(), pid = fork();
-	int i = 0;
-
-	CHECK(pid >= 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != self)
-			_exit(1);
-		execv(argv[0], argv);
-		_exit(127);
-	}
-	while (running[i])
-		i++;
-	CHECK(i < RUNNING_MAX);
-	running[i] = pid;
-	return pid;
-}
-
-static int ended(pid_t pid)
-{
-	int status, pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
-
-	CHECK(pidfd >= 0 && poll(&ready, 1, TIMEOUT_MS) == 1);
-	close(pidfd);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	for (int i = 0; i < RUNNING_MAX; i++)
-		if (running[i] == pid)
-			running[i] = 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static pid_t daemon_start(const char *option, const char *value)
-{
-	char *argv[] = {(char *)(uintptr_t)araxd_path,
-			"--socket",
-			socket_path,
-			"--libexec",
-			directory,
-			"--config",
-			NULL,
-			NULL,
-			NULL,
-			NULL};
-	char config[160];
-
-	snprintf(config, sizeof(config), "%s/arax.conf", directory);
-	argv[6] = config;
-	if (option) {
-		argv[7] = (char *)(uintptr_t)option;
-		argv[8] = (char *)(uintptr_t)value;
-	}
-	return start(argv);
-}
-
-static int client(void)
-{
-	int fd = -1;
-
-	CHECK_SOON((fd = arax_socket_connect(socket_path)) >= 0);
-	return fd;
-}
-
-static struct arax_control_head head_of(unsigned type)
-{
-	static uint64_t id;
-
-	return (struct arax_control_head){
-	    .magic = ARAX_CONTROL_MAGIC, .type = (uint16_t)type, .major = 1, .id = ++id};
-}
-
-/* Sends a message and takes its reply of the same size. Return: the reply's error. */
-static int ask(int fd, void *message, size_t size, int attached, int fds[ARAX_FDS_MAX])
-{
-	struct arax_control_head *head = message, sent = *head;
-
-	CHECK(arax_socket_send(fd, message, size, &attached, attached >= 0) == 0);
-	ssize_t n = arax_socket_recv(fd, message, size, fds, TIMEOUT_MS);
-	if (n != (ssize_t)size)
-		fprintf(stderr, "reply of %zd bytes\n", n);
-	CHECK(n == (ssize_t)size);
-	CHECK(head->magic == ARAX_CONTROL_MAGIC && head->id == sent.id &&
-	      head->type == (sent.type | ARAX_CONTROL_REPLY));
-	return head->error;
-}
-
-static int ask_plain(int fd, unsigned type, int attached, int fds[ARAX_FDS_MAX])
-{
-	struct arax_control_plain message = {.head = head_of(type)};
-
-	return ask(fd, &message, sizeof(message), attached, fds);
-}
-
-static void stop(int fd, pid_t daemon)
-{
-	int fds[ARAX_FDS_MAX];
-
-	CHECK(ask_plain(fd, ARAX_CONTROL_STOP, -1, fds) == 0);
-	close(fd);
-	CHECK(ended(daemon) == 0);
-	CHECK(access(socket_path, F_OK) < 0);
-}
 
 static void test_hello(int fd)
 {
@@ -197,21 +44,6 @@ static void test_hello(int fd)
 	CHECK(ask(fd, &hello, sizeof(hello), -1, fds) == EPROTO);
 }
 
-static int attach(int fd, const char *devices, const char *policy,
-		  struct arax_control_attach *reply, int fds[ARAX_FDS_MAX])
-{
-	*reply = (struct arax_control_attach){.head = head_of(ARAX_CONTROL_ATTACH)};
-	snprintf(reply->devices, sizeof(reply->devices), "%s", devices);
-	snprintf(reply->policy, sizeof(reply->policy), "%s", policy);
-	snprintf(reply->program, sizeof(reply->program), "the test");
-	return ask(fd, reply, sizeof(*reply), -1, fds);
-}
-
-static bool alive(pid_t pid)
-{
-	return kill(pid, 0) == 0;
-}
-
 static void check_echo(int link)
 {
 	struct pollfd ready = {.fd = link, .events = POLLIN};
@@ -219,21 +51,6 @@ static void check_echo(int link)
 
 	CHECK(write(link, &byte, 1) == 1 && poll(&ready, 1, TIMEOUT_MS) == 1);
 	CHECK(read(link, &byte, 1) == 1 && byte == 'e');
-}
-
-/* The text of a JSON reply holds this. */
-static bool json_has(int fd, unsigned type, const char *text)
-{
-	int fds[ARAX_FDS_MAX];
-	const void *data;
-	size_t size;
-
-	CHECK(ask_plain(fd, type, -1, fds) == 0 && fds[0] >= 0);
-	CHECK(arax_memfd_map(fds[0], 1 << 24, &data, &size) == 0);
-	bool has = memmem(data, size, text, strlen(text)) != NULL;
-	munmap((void *)(uintptr_t)data, size);
-	close(fds[0]);
-	return has;
 }
 
 static void test_attach(int other)
@@ -293,37 +110,6 @@ static long json_number(int fd, const char *name)
 static long zygote_of(int fd)
 {
 	return json_number(fd, "\"zygote\": ");
-}
-
-/* The state of a process as /proc has it, 0 when it is gone. */
-static char process_stat(pid_t pid, pid_t *parent)
-{
-	char path[32], state = 0;
-	int ppid = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	FILE *file = fopen(path, "r");
-	if (file && fscanf(file, "%*d (%*[^)]) %c %d", &state, &ppid) != 2)
-		state = 0;
-	if (file)
-		fclose(file);
-	*parent = ppid;
-	return state;
-}
-
-static int zombies(pid_t of)
-{
-	int count = 0;
-	DIR *processes = opendir("/proc");
-
-	CHECK(processes);
-	for (const struct dirent *e; (e = readdir(processes));) {
-		pid_t parent, pid = (pid_t)atoi(e->d_name);
-
-		count += pid > 0 && process_stat(pid, &parent) == 'Z' && parent == of;
-	}
-	closedir(processes);
-	return count;
 }
 
 static pid_t attached(int *fd)
@@ -809,37 +595,10 @@ static void test_no_tenants(void)
 	stop(fd, daemon);
 }
 
-static void prepare(const char *fake)
-{
-	char path[192];
-	FILE *config;
-
-	CHECK(mkdtemp(directory));
-	atexit(finish);
-	snprintf(socket_path, sizeof(socket_path), "%s/sock", directory);
-	snprintf(path, sizeof(path), "%s/arax-tenant", directory);
-	CHECK(symlink(fake, path) == 0);
-	snprintf(path, sizeof(path), "%s/arax-compile", directory);
-	CHECK(symlink(fake, path) == 0);
-	snprintf(path, sizeof(path), "%s/arax.conf", directory);
-	config = fopen(path, "w");
-	CHECK(config);
-	fprintf(config,
-		"[daemon]\nmax_clients_per_user = 4\n[cache]\ndirectory = %s/cache\n"
-		"[compile]\nparallel = 2\n",
-		directory);
-	CHECK(fclose(config) == 0);
-}
-
 int main(int argc, char **argv)
 {
-	char *fake = argc == 3 ? realpath(argv[2], NULL) : NULL;
-
-	if (!fake)
+	if (!daemon_prepare(argc, argv))
 		return 2;
-	araxd_path = argv[1];
-	prepare(fake);
-	free(fake);
 	pid_t daemon = daemon_start(NULL, NULL);
 	int fd = client();
 	test_hello(fd);

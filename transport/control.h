@@ -24,6 +24,11 @@ enum arax_control_type {
 	ARAX_CONTROL_DEVICES = 5, /* reply: + memfd with JSON */
 	ARAX_CONTROL_STOP = 6, /* same user or root only; araxd leaves when its clients have left */
 	ARAX_CONTROL_TRACE = 7, /* replies until the connection ends, some + trace memfd */
+	/* struct arax_control_manage; all but SET_POLICY: same user or root only */
+	ARAX_CONTROL_RELOAD = 8,   /* read the configuration again */
+	ARAX_CONTROL_ONLINE = 9,   /* a device may be used again */
+	ARAX_CONTROL_OFFLINE = 10, /* it is drained; the reply comes when nobody uses it any more */
+	ARAX_CONTROL_SET_POLICY = 11, /* of the asking user's applications; root's: of all */
 	/* araxd -> child and back, over the child's descriptor 3 */
 	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info;
 				    arax-device: longer, + memfd with struct arax_device_usage */
@@ -98,6 +103,14 @@ struct arax_control_trace {
 	int32_t pid, tenant_pid;
 	uint32_t uid, pad;
 	char program[64];
+};
+
+/* What people change while araxd runs. */
+struct arax_control_manage {
+	struct arax_control_head head;
+	char name[32];	    /* of the device or the policy */
+	char argument[256]; /* of the policy; "": what the configuration says */
+	char text[512];	    /* reply: what was done, or what is wrong, for people */
 };
 
 /* What a device can do, for placement. Sizes in bytes, 0: no limit is known. */

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who is linked to a device: the process and the tenant are told of each other, of leases, and of
+ * the end. A tenant that does not read its messages (one that is being debugged) is told later,
+ * with what holds then; a process that does not is ended.
+ */
+#include "scheduler/araxd_device.h"
+
+#include "transport/link.h"
+#include "transport/protocol.h"
+#include "transport/socket.h"
+#include "transport/wake.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INDEX_FIRST 2 /* the tenant's own devices come before */
+
+struct link *link_find(const struct tenant *tenant, const struct device *device)
+{
+	struct link *link = tenant->links;
+
+	while (link && link->device != device)
+		link = link->next_of_tenant;
+	return link;
+}
+
+const struct arax_link_usage *link_usage(const struct link *link)
+{
+	const struct arax_device_usage *usage = link->seat ? link->seat->usage : NULL;
+
+	for (unsigned i = 0; usage && i < ARAX_DEVICE_LINKS; i++)
+		if (atomic_load_explicit(&usage->links[i].link, memory_order_relaxed) ==
+		    link->number)
+			return &usage->links[i];
+	return NULL;
+}
+
+int link_new(struct seat *seat, struct tenant *tenant)
+{
+	struct devices *devices = seat->device->daemon->devices;
+
+	if (tenant->next_index < INDEX_FIRST)
+		tenant->next_index = INDEX_FIRST;
+	if (tenant->next_index >= ARAX_STATS_DEVICES)
+		return -ENOSPC;
+	struct link *link = calloc(1, sizeof(*link));
+	if (!link)
+		return -ENOMEM;
+	link->fd = arax_link_new();
+	if (link->fd < 0) {
+		int error = link->fd;
+
+		free(link);
+		return error;
+	}
+	link->device = seat->device;
+	link->seat = seat;
+	link->tenant = tenant;
+	link->number = ++devices->last_link;
+	link->index = tenant->next_index++;
+	link->next = seat->links;
+	seat->links = link;
+	link->next_of_tenant = tenant->links;
+	tenant->links = link;
+	return 0;
+}
+
+static void link_leave_seat(struct link *link)
+{
+	struct arax_control_link message = {.link = link->number};
+
+	if (!link->seat)
+		return;
+	for (struct link **at = &link->seat->links; *at; at = &(*at)->next) {
+		if (*at == link) {
+			*at = link->next;
+			break;
+		}
+	}
+	if (link->process_knows)
+		(void)seat_send(link->seat, &message, ARAX_CONTROL_UNLINK, NULL, 0);
+	if (!link->seat->links)
+		link->seat->unused_ns = arax_now_ns();
+	link->seat = NULL;
+}
+
+void link_free(struct link *link)
+{
+	link_leave_seat(link);
+	for (struct link **at = &link->tenant->links; *at; at = &(*at)->next_of_tenant) {
+		if (*at == link) {
+			*at = link->next_of_tenant;
+			break;
+		}
+	}
+	if (link->fd >= 0)
+		close(link->fd);
+	free(link);
+}
+
+/* Return: false when the tenant does not take it now. One that has gone is told nothing more. */
+static bool link_say(struct link *link, unsigned what, const struct lease *lease, int fd)
+{
+	struct tenant *tenant = link->tenant;
+	struct arax_control_device message = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_DEVICE,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .minor = ARAX_PROTOCOL_MINOR},
+	    .what = what,
+	    .index = link->index,
+	    .share = lease->share,
+	    .depth = lease->depth,
+	};
+
+	snprintf(message.name, sizeof(message.name), "%s", link->device->name);
+	if (what == ARAX_DEVICE_ADD)
+		message.caps = link->seat->caps;
+	if (tenant->child.control.fd < 0)
+		return true;
+	return arax_socket_send(tenant->child.control.fd, &message, sizeof(message), &fd,
+				fd >= 0) != -EAGAIN;
+}
+
+/* What the process lets it have. */
+static void link_share(const struct link *link, const struct lease *lease,
+		       struct arax_control_link *message)
+{
+	uint64_t memory = link->seat->caps.memory;
+
+	message->link = link->number;
+	message->arena_size = link->tenant->arena_size;
+	message->tenant_pid = link->tenant->pid;
+	message->weight = lease->share ? lease->share : 1;
+	message->depth = lease->depth;
+	message->memory = link->device->config.memory;
+	/* A part of the memory as well, of a device that has others, too. */
+	if (link->device->config.shared && lease->share < LEASE_SHARE)
+		message->memory = memory / LEASE_SHARE * (lease->share ? lease->share : 1);
+}
+
+/* Both learn of each other: the process first, so that nobody waits for it. */
+static bool link_begin(struct link *link, const struct lease *lease)
+{
+	const int fds[] = {link->fd, link->tenant->arena_fd, link->tenant->child.process.fd};
+	struct arax_control_link message = {0};
+
+	link_share(link, lease, &message);
+	if (!link->process_knows) {
+		if (seat_send(link->seat, &message, ARAX_CONTROL_LINK, fds, fds[2] >= 0 ? 3 : 2))
+			return true; /* its end comes */
+		link->process_knows = true;
+	} else {
+		(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
+	}
+	if (!link_say(link, ARAX_DEVICE_ADD, lease, link->fd))
+		return false;
+	link->tenant_knows = true;
+	link->state = LINK_UP;
+	link->told = *lease;
+	close(link->fd);
+	link->fd = -1;
+	return true;
+}
+
+bool link_lease(struct link *link, const struct lease *lease)
+{
+	struct arax_control_link message = {0};
+
+	if (link->state == LINK_NEW && link->seat)
+		return link_begin(link, lease);
+	if (link->state != LINK_UP || !link->seat ||
+	    (lease->share == link->told.share && lease->depth == link->told.depth))
+		return true;
+	if (!link_say(link, ARAX_DEVICE_LEASE, lease, -1))
+		return false;
+	link_share(link, lease, &message);
+	(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
+	link->told = *lease;
+	return true;
+}
+
+bool link_tell(struct link *link)
+{
+	static const struct lease none;
+
+	switch (link->state) {
+	case LINK_NEW:
+		return true;
+	case LINK_UP:
+		if (link->told_drain) {
+			if (!link_say(link, ARAX_DEVICE_ONLINE, &link->told, -1))
+				return false;
+			link->told_drain = false;
+		}
+		return true;
+	case LINK_DRAINING:
+		if (!link->told_drain) {
+			if (!link_say(link, ARAX_DEVICE_DRAIN, &none, -1))
+				return false;
+			link->told_drain = true;
+		}
+		return true;
+	case LINK_LOST:
+	case LINK_REFUSED:
+		if (link->tenant_knows && !link->told_lost) {
+			if (!link_say(link, ARAX_DEVICE_LOST, &none, -1))
+				return false;
+			link->told_lost = true;
+		}
+		if (link->state == LINK_LOST)
+			link_free(link);
+		return true;
+	}
+	return true;
+}
