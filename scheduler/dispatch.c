@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,7 +59,9 @@ int command_open(struct dispatch *d, const struct arax_record *record, struct co
 	c->slot = record->slot;
 	c->op = record->op;
 	trace_open(d, c);
-	c->device = 0;
+	c->device = c->access = 0;
+	c->exact = false;
+	c->stage = NULL;
 	c->owned = c->inlined = c->deferred = c->ran = false;
 	c->error = 0;
 	c->work = NULL;
@@ -129,9 +132,18 @@ int command_start(struct dispatch *d, struct command *c)
 		return command_end(d, c, STATUS_WAIT_FAILED);
 	if (c->error)
 		return command_end(d, c, c->error);
-	switch (c->op) {
-	case ARAX_OP_LAUNCH:
+	int rc;
+	if (c->op == ARAX_OP_LAUNCH)
 		return launch_start(d, c);
+	if (d->spread && stage_home(d, c, &rc))
+		return rc;
+	return command_go(d, c);
+}
+
+/* Nothing is in its way any more. */
+int command_go(struct dispatch *d, struct command *c)
+{
+	switch (c->op) {
 	case ARAX_OP_COPY:
 	case ARAX_OP_FILL:
 		return box_start(d, c);
@@ -186,17 +198,27 @@ static int handler_marker(struct dispatch *d, const struct arax_record *record)
 	const struct arax_op_marker *op = (const void *)record;
 	struct command *c;
 	int rc = command_open(d, record, &c);
-	if (!rc)
-		rc = command_enqueue(d, c, record, op->all, op->barrier);
+	if (rc)
+		return rc;
+	c->access = (uint8_t)op->access;
+	c->off = op->data_off;
+	c->len = op->data_len;
+	rc = command_enqueue(d, c, record, op->all, op->barrier);
 	return rc ? rc : command_submit(d, c);
 }
 
 static int handler_host(struct dispatch *d, const struct arax_record *record)
 {
+	const struct arax_op_host *op = (const void *)record;
 	struct command *c;
 	int rc = command_open(d, record, &c);
-	if (!rc)
-		rc = command_enqueue(d, c, record, false, false);
+	if (rc)
+		return rc;
+	c->access = (uint8_t)op->access;
+	c->exact = op->exact;
+	c->off = op->data_off;
+	c->len = op->data_len;
+	rc = command_enqueue(d, c, record, false, false);
 	return rc ? rc : command_submit(d, c);
 }
 
@@ -258,7 +280,8 @@ static bool work_waits(void *arg)
 	struct dispatch *d = arg;
 	return arax_ring_pending(&d->sq) || arax_ring_pending(&d->hq) ||
 	       atomic_load_explicit(&d->done, memory_order_relaxed) ||
-	       atomic_load_explicit(&d->fatal, memory_order_relaxed);
+	       atomic_load_explicit(&d->fatal, memory_order_relaxed) ||
+	       (d->spread && stage_waits(d));
 }
 
 /* The word goes back to 0 before a record is taken, so whoever sees that the ring is empty and
@@ -273,7 +296,7 @@ static void set_idle(struct dispatch *d, bool idle)
 
 static void rest(struct dispatch *d)
 {
-	set_idle(d, d->running == 0);
+	set_idle(d, !d->running && !d->moving && !d->objects.builds);
 	atomic_store(&d->others, d->inflight - d->running);
 	arax_wake_ring(&d->shm->client_room);
 	bool more = arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin,
@@ -299,6 +322,8 @@ static int step(struct dispatch *d)
 	int rc = 0;
 	if (atomic_load_explicit(&d->done, memory_order_relaxed))
 		rc = drain_done(d);
+	if (!rc && d->spread)
+		rc = stage_step(d);
 	if (!rc && (d->parked || arax_ring_pending(&d->hq)))
 		rc = drain_host(d);
 	if (!rc && (graph_has_ready(&d->graph) || d->held.first))
@@ -339,12 +364,16 @@ static void rings_init(struct dispatch *d)
 
 static void devices_init(struct dispatch *d)
 {
-	objects_init(&d->objects, d->config.devices, d->config.ndevices);
-	for (unsigned i = 0; i < d->config.ndevices; i++)
+	objects_init(&d->objects, d->config.devices, d->config.ndevices, d->shm);
+	for (unsigned i = 0; i < d->config.ndevices; i++) {
 		d->devices[i] = (struct policy_device){
 		    .inline_launch = d->config.devices[i].inline_launch,
 		    .parallel = d->config.devices[i].parallel,
+		    .share = 1024,
 		};
+		snprintf(d->devices[i].name, sizeof(d->devices[i].name), "%s",
+			 d->config.devices[i].name);
+	}
 	stats_init(d);
 }
 
@@ -363,11 +392,14 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	d->record = aligned_alloc(64, ARAX_RECORD_MAX);
 	d->launch_scratch = malloc(sizeof(struct launch) + 1024 * sizeof(struct launch_arg));
 	d->arg_scratch = malloc(1024 * sizeof(struct arax_launch_arg));
+	d->access_scratch = malloc(1024 * sizeof(struct access));
 	d->loose = queue_new(true);
-	if (!d->record || !d->launch_scratch || !d->arg_scratch || !d->loose) {
+	if (!d->record || !d->launch_scratch || !d->arg_scratch || !d->access_scratch ||
+	    !d->loose) {
 		free(d->record);
 		free(d->launch_scratch);
 		free(d->arg_scratch);
+		free(d->access_scratch);
 		free(d->loose);
 		free(d);
 		return -ENOMEM;

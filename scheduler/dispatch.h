@@ -27,6 +27,10 @@ struct dispatch_config {
 	int trace_fd;		  /* of the application's trace, mapped by dispatch_new(); or -1 */
 	int stdout_fd;		  /* memfd that kernels print into (O_APPEND), or -1 */
 	struct copy_engine *engine; /* from engine_new(), or NULL: made when first needed */
+	/* What there is to say, on the dispatch thread; each may be NULL. */
+	void (*drained)(void *arg, unsigned device); /* nothing is on the device any more */
+	void (*log)(void *arg, const char *line);
+	void *arg;
 };
 
 /** engine_new() - the thread for large copies, for who cannot make one later. Return: 0 or -errno.
@@ -42,5 +46,35 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **dispatc
  * Return: -EPROTO for a client that broke the protocol, or another -errno. Never 0.
  */
 int dispatch_run(struct dispatch *dispatch, const char **why);
+
+/*
+ * Devices of a dispatcher that runs. To be called on its thread, from what it calls (a device's
+ * poll(), for example) or before it runs. An index that is not there is ignored.
+ */
+
+/**
+ * dispatch_device_add() - one more
+ * @dev: copied; its index is its place
+ * @share, @depth: its lease, as in struct policy_device
+ * Return: 0, -EEXIST or -EINVAL, or -EBUSY while commands of a lost device with this index have not
+ * come back.
+ */
+int dispatch_device_add(struct dispatch *dispatch, const struct arax_device *dev, uint32_t share,
+			uint32_t depth);
+void dispatch_device_lease(struct dispatch *dispatch, unsigned index, uint32_t share,
+			   uint32_t depth);
+
+/** dispatch_device_drain() - nothing new there, and everything home; then config.drained. */
+void dispatch_device_drain(struct dispatch *dispatch, unsigned index);
+
+/** dispatch_device_online() - the opposite, at any time. */
+void dispatch_device_online(struct dispatch *dispatch, unsigned index);
+
+/** dispatch_device_lost() - it is gone with its memory. What it was given still comes back, with
+ *  CL_DEVICE_NOT_AVAILABLE. */
+void dispatch_device_lost(struct dispatch *dispatch, unsigned index);
+
+/** dispatch_device() - the device with this index, or NULL. */
+struct arax_device *dispatch_device(struct dispatch *dispatch, unsigned index);
 
 #endif

@@ -138,6 +138,8 @@ int command_end(struct dispatch *d, struct command *c, int status)
 	if (status > 0)
 		status = STATUS_OUT_OF_RESOURCES;
 	c->status = status;
+	if (c->stage)
+		stage_over(d, c);
 	if (c->node.pending) {
 		/* Chained, and its predecessor is not through yet: it comes out of the graph. */
 		graph_finish(&d->graph, &c->node, status);
@@ -203,11 +205,15 @@ static int settle(struct dispatch *d, struct command *c)
 		pthread_mutex_lock(&d->cq_lock);
 		pthread_mutex_unlock(&d->cq_lock);
 	}
+	int rc;
 	d->running--;
 	if (c->op == ARAX_OP_LAUNCH) {
 		d->on_devices--;
-		stats_running(d, c->device, --d->devices[c->device].queued != 0);
+		d->devices[c->device].queued--;
+		stats_running(d, c->device, --d->given[c->device] != 0);
 	}
+	if (c->stage && stage_ended(d, c, &rc))
+		return rc;
 	if (!atomic_load_explicit(&c->published, memory_order_acquire))
 		return command_end(d, c, c->status);
 	command_retire(d, c, c->status);
@@ -257,6 +263,8 @@ static int host_completed(struct dispatch *d, uint32_t entry)
 	int status = failed ? STATUS_OUT_OF_RESOURCES : 0;
 	if (c->trace_id && !c->end_ns)
 		c->end_ns = arax_now_ns();
+	if (d->spread)
+		stage_host_ended(d, c);
 	pthread_mutex_lock(&d->cq_lock);
 	stats_ended(d, c, status);
 	pthread_mutex_unlock(&d->cq_lock);

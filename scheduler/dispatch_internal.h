@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the dispatcher share (dispatch.c, dispatch_done.c, dispatch_launch.c,
- * dispatch_box.c, dispatch_objects.c, dispatch_stats.c, dispatch_trace.c); nobody else includes it.
+ * What the files of the dispatcher share (dispatch.c, dispatch_*.c); nobody else includes it.
  *
  * Life of a command: command_open() enters it into the graph; when nothing is in its way it runs at
  * once, from the scratch copy of its record, else its work is copied (command_keep) and it comes
  * out of the graph later. It ends with command_end() on the dispatch thread, or with
  * command_done() on a device's thread, which publishes the outcome at once and leaves the rest to
  * the dispatch thread (drain_done).
+ *
+ * Where there are devices with memory of their own (dispatch.spread), a command is staged when it
+ * starts: it gets a struct stage, which brings what it needs to where it will run, and waits for
+ * that (dispatch_stage.c). It is GRAPH_READY until it is given to somebody.
  */
 #ifndef ARAX_SCHEDULER_DISPATCH_INTERNAL_H
 #define ARAX_SCHEDULER_DISPATCH_INTERNAL_H
@@ -29,6 +32,8 @@ enum {
 	STATUS_COMPLETE = 0,
 	STATUS_RUNNING = 1,
 	STATUS_SUBMITTED = 2,
+	STATUS_DEVICE_NOT_AVAILABLE = -2,
+	STATUS_NO_MEMORY = -4, /* CL_MEM_OBJECT_ALLOCATION_FAILURE */
 	STATUS_OUT_OF_RESOURCES = -5,
 	STATUS_OUT_OF_HOST_MEMORY = -6,
 	STATUS_WAIT_FAILED = -14,
@@ -60,6 +65,8 @@ struct command {
 	uint32_t slot;
 	uint16_t op;
 	uint8_t device;
+	uint8_t access;	  /* HOST, MARKER: what is done with the range off, len */
+	bool exact;	  /* HOST: every byte of it is written */
 	bool owned;	  /* work is on the heap and holds references */
 	bool inlined;	  /* runs inside launch(), on this thread */
 	bool deferred;	  /* to be published by the dispatch thread only */
@@ -67,6 +74,8 @@ struct command {
 	int8_t error;	  /* it cannot run, and ends with this when its turn comes */
 	const void *work; /* struct launch, struct arax_op_copy or _fill */
 	struct queue *queue;
+	struct stage *stage;
+	uint64_t off, len;
 	uint64_t submit_ns; /* 0: when it started */
 	uint64_t start_ns, end_ns, result;
 	uint64_t handed_ns; /* when an idle device got it from this thread; else 0 */
@@ -83,6 +92,13 @@ struct command_list {
 	struct command *first, *last;
 };
 
+struct transfer;
+
+/* Stages that wait for the same. */
+struct stage_list {
+	struct stage *first, *last;
+};
+
 struct dispatch {
 	struct dispatch_config config;
 	struct arax_shm *shm;
@@ -94,7 +110,8 @@ struct dispatch {
 	uint64_t started; /* changes with what runs, see arax_stats.running */
 	struct policy_state policy;
 	struct policy_device devices[POLICY_DEVICES];
-	struct queue *loose;	    /* streams for launches without a queue */
+	uint32_t given[POLICY_DEVICES]; /* launches that are on the device */
+	struct queue *loose;	    /* streams for launches without a queue, and for moves home */
 	struct command_list held;   /* launches that a printf launch keeps back */
 	struct command *exclusive;  /* the printf launch that runs */
 	uint32_t inflight, running; /* commands; those on a device or the copy engine */
@@ -116,7 +133,28 @@ struct dispatch {
 
 	struct launch *launch_scratch;
 	struct arax_launch_arg *arg_scratch;
+	struct access *access_scratch;
 	void *record; /* scratch copy, ARAX_RECORD_MAX */
+
+	/* Several devices (dispatch_place.c, _stage.c, _move.c, _devices.c). Only where spread:
+	 * memory may be elsewhere than at home, or a launch may have to wait for a device. */
+	bool spread;
+	uint32_t discrete, lost, draining, drained; /* bit n: device n */
+	struct arax_device added[POLICY_DEVICES];
+	uint32_t moving;			  /* transfers in flight */
+	uint32_t moves[POLICY_DEVICES];		  /* of them, to or from a device */
+	_Atomic(struct transfer *) moved;	  /* have ended, newest first */
+	struct stage_list again;		  /* something has changed for them */
+	struct stage_list placing;		  /* launches that have no device yet */
+	struct stage_list full;			  /* for anything that ends on a device */
+	struct stage_list memory[POLICY_DEVICES]; /* for memory there, the first before all */
+	bool place_again;			  /* look at placing */
+	uint32_t memory_again;			  /* bit n: look at memory[n] */
+	uint32_t starving; /* bit n: what waits for memory there comes before everything new */
+	uint32_t mark;
+	uint64_t serial;		   /* launches given to devices */
+	uint32_t unproven[POLICY_DEVICES]; /* of them there, by kernels that never ran there */
+
 	struct command commands[ARAX_SLOTS];
 };
 
@@ -131,6 +169,7 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 		    bool all, bool barrier);
 int command_submit(struct dispatch *d, struct command *c);
 int command_start(struct dispatch *d, struct command *c);
+int command_go(struct dispatch *d, struct command *c);
 
 /* dispatch_done.c */
 int command_end(struct dispatch *d, struct command *c, int status);
@@ -145,6 +184,8 @@ int launch_decode(struct dispatch *d, const struct arax_op_launch *op, struct la
 int launch_keep(struct command *c);
 void launch_release(struct dispatch *d, struct command *c);
 int launch_start(struct dispatch *d, struct command *c);
+int launch_on(struct dispatch *d, struct command *c, unsigned device);
+bool launch_prints(const struct command *c);
 bool launch_chain(struct dispatch *d, struct command *c, int *rc);
 int launch_pump(struct dispatch *d);
 int launch_print(struct dispatch *d, struct command *c);
@@ -153,12 +194,122 @@ int launch_print(struct dispatch *d, struct command *c);
 void group_choose(const size_t global[3], unsigned dims, unsigned parallel, size_t max,
 		  size_t local[3]);
 
+/* dispatch_access.c */
+struct access {
+	struct mem *mem;   /* the object as it was passed; NULL when only a range is known */
+	uint32_t arg;	   /* the argument's index */
+	uint32_t what;	   /* ARAX_ACCESS_READ, _WRITE (does not look at what was there), _BOTH */
+	bool exact;	   /* every byte of the range is written */
+	uint64_t off, len; /* in the arena */
+};
+
+/**
+ * launch_accesses() - what a launch does with its memory objects, in the order of its arguments
+ * @out: room for one per argument
+ * @serial: it may reach more than that, or prints: an ordering point of its queue
+ * Return: how many.
+ */
+unsigned launch_accesses(const struct dispatch *d, const struct launch *launch, struct access *out,
+			 bool *serial);
+
+/** command_accesses() - the same for any command that has a place in a queue; two at most for
+ *  those that are not launches. */
+unsigned command_accesses(const struct dispatch *d, const struct command *c,
+			  const struct arax_record *record, struct access *out, bool *serial);
+
+/* dispatch_place.c */
+
+/* What a launch needs of a device beyond its kernel. */
+struct place_need {
+	uint64_t local, largest, sum; /* bytes: local memory, memory objects */
+	uint64_t origins;	      /* of views, one or-ed to the other */
+	uint32_t failed;	      /* devices that cannot have one of its objects */
+	bool home;		      /* one of its objects stays at home */
+};
+
+/** place_able() - the devices that can execute a launch, now or later. */
+uint32_t place_able(struct dispatch *d, const struct launch *launch);
+
+/** place_now() - those of them that would take it now. */
+uint32_t place_now(const struct dispatch *d, const struct launch *launch, uint32_t able);
+
+/** place_pick() - the policy's choice. */
+unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask);
+
+/* Nothing is to be seen of a launch before what it was given to a device right behind. */
+static inline void launch_after(struct command *c, struct command *before)
+{
+	atomic_store_explicit(&c->after, before, memory_order_relaxed);
+}
+
+/* dispatch_stage.c */
+int stage_launch(struct dispatch *d, struct command *c);
+/** stage_chain() - as launch_chain(), where spread. Return: was it given to the device? */
+bool stage_chain(struct dispatch *d, struct command *c, struct command *before, unsigned device);
+/** stage_home() - must a command that is no launch wait until what it touches is at home? If so it
+ *  goes on by itself, and *rc is 0 or -errno. */
+bool stage_home(struct dispatch *d, struct command *c, int *rc);
+/** stage_ended() - a staged command has come back. Return: will it go on, rather than end? */
+bool stage_ended(struct dispatch *d, struct command *c, int *rc);
+/** stage_over() - a staged command ends: nothing of it is in use any more. */
+void stage_over(struct dispatch *d, struct command *c);
+/** stage_host_ended() - the client has done its part. */
+void stage_host_ended(struct dispatch *d, struct command *c);
+/** stage_step() - whatever can go on does. Return: 0 or -errno. */
+int stage_step(struct dispatch *d);
+/** stage_waits() - is there anything for stage_step()? */
+bool stage_waits(const struct dispatch *d);
+void stage_wake_storage(struct dispatch *d, struct storage *s);
+void stage_wake_memory(struct dispatch *d, unsigned device);
+/** stage_ride() - a transfer is in progress that a stage cannot do without. */
+void stage_ride(struct stage *s);
+void stage_unride(struct stage *s);
+/** stage_moved() - it has ended. Return: 0 or -errno. */
+int stage_moved(struct dispatch *d, struct stage *s, bool to_home, int status);
+void stage_device_lost(struct dispatch *d, unsigned device);
+
+/* dispatch_move.c: a move between the arena and a device */
+#define TRANSFER_RIDERS 8
+struct transfer {
+	struct activity activity; /* first: an activity that moves is its transfer */
+	struct dispatch *dispatch;
+	struct mem *root;
+	struct transfer *link;
+	uint8_t device;
+	int status;
+	uint64_t start_ns, end_ns;
+	unsigned nriders;
+	struct stage *riders[TRANSFER_RIDERS]; /* cannot do without it */
+};
+
+/** transfer_begin() - for a stage, or NULL. Return: 0 or a negative OpenCL error. */
+int transfer_begin(struct dispatch *d, const struct residency_move *move,
+		   struct arax_device_stream *stream, struct stage *rider);
+/** transfer_ride() - Return: false when there is no room for one more. */
+bool transfer_ride(struct transfer *t, struct stage *rider);
+int transfers_drain(struct dispatch *d);
+void move_resident(struct dispatch *d, unsigned device);
+/** move_evict() - get so many bytes of a device free. Return: 1: some are; 0: write-backs are in
+ *  progress, ask again after them; -1: nothing there can leave. */
+int move_evict(struct dispatch *d, unsigned device, uint64_t bytes, uint32_t mark);
+/** move_drain() - devices that are being emptied: on with it. */
+void move_drain(struct dispatch *d);
+
+/* dispatch_devices.c */
+void device_log(struct dispatch *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void builds_drain(struct dispatch *d);
+static inline struct arax_device *device_at(const struct dispatch *d, unsigned device)
+{
+	return d->objects.devices[device];
+}
+
 /* dispatch_box.c */
 int box_keep(struct command *c);
 int box_start(struct dispatch *d, struct command *c);
 
 /* dispatch_stats.c */
 void stats_init(struct dispatch *d);
+void stats_device(struct dispatch *d, unsigned device);
 int stats_kernel(struct dispatch *d, const char *name);
 void stats_ended(struct dispatch *d, const struct command *c, int status);
 void stats_running(struct dispatch *d, unsigned device, bool busy);
@@ -167,6 +318,7 @@ void stats_depth(struct dispatch *d);
 
 /* dispatch_trace.c */
 void trace_init(struct dispatch *d);
+void trace_device(struct dispatch *d, unsigned device);
 static inline void trace_open(struct dispatch *d, struct command *c)
 {
 	c->trace_id = arax_trace_on(&d->trace) && c->op != ARAX_OP_USER ? ++d->traced : 0;
@@ -174,6 +326,7 @@ static inline void trace_open(struct dispatch *d, struct command *c)
 void trace_entered(struct dispatch *d, struct command *c, const struct arax_record *record);
 void trace_order(struct dispatch *d, struct command *c, bool all, bool barrier);
 void trace_host(struct dispatch *d, const struct command *c);
+void trace_moved(struct dispatch *d, const struct transfer *t);
 void trace_ended(struct dispatch *d, const struct command *c, int status);
 
 /* dispatch_objects.c: handlers of definitions */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The dispatcher's work on kernel launches: resolving a record's handles, keeping them alive while
- * the launch waits or runs, placing it (policy), running it (device), and the rules for kernels
- * that print: they run alone, because all kernels of the tenant share one standard output.
+ * the launch waits or runs, running it on a device, and the rules for kernels that print: they run
+ * alone, because all kernels of the tenant share one standard output.
  */
 #include "scheduler/dispatch_internal.h"
 
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool is_printf(const struct command *c)
+bool launch_prints(const struct command *c)
 {
 	return ((const struct launch *)c->work)->flags & ARAX_LAUNCH_PRINTF;
 }
@@ -139,20 +139,6 @@ static uint32_t candidates(const struct dispatch *d, const struct kernel *kernel
 	return d->config.allowed & ~kernel->failed;
 }
 
-static unsigned place(struct dispatch *d, const struct launch *launch, uint32_t mask)
-{
-	if (!(mask & (mask - 1)))
-		return policy_first(mask);
-	const struct policy_launch facts = {
-	    .cost = launch->kernel->cost,
-	    .items = launch->items,
-	    .candidates = mask,
-	    .busy = graph_has_ready(&d->graph) || arax_ring_pending(&d->sq),
-	    .devices = d->devices,
-	};
-	return d->config.policy->pick(&d->policy, &facts);
-}
-
 static int resolve_args(struct dispatch *d, const struct launch *launch, unsigned device)
 {
 	int rc = 0;
@@ -170,13 +156,26 @@ static int resolve_args(struct dispatch *d, const struct launch *launch, unsigne
 	return rc;
 }
 
+/* Whatever the shape, no dimension is larger than a device allows. */
+static size_t group_limit(const struct arax_device_caps *caps, size_t max)
+{
+	if (caps->max_group && caps->max_group < max)
+		max = caps->max_group;
+	for (int i = 0; i < 3; i++) {
+		if (caps->max_item_sizes[i] && caps->max_item_sizes[i] < max)
+			max = caps->max_item_sizes[i];
+	}
+	return max;
+}
+
 /* The application's group, the kernel's attribute, or our choice, remembered per kernel. */
 static void choose_group(const struct dispatch *d, const struct launch *launch, unsigned device,
 			 struct arax_launch *out)
 {
 	struct kernel *kernel = launch->kernel;
 	struct kernel_group *last = &kernel->group;
-	unsigned parallel = d->config.devices[device].parallel;
+	const struct arax_device *dev = device_at(d, device);
+	unsigned parallel = dev->parallel;
 	out->has_local = true;
 	if (launch->has_local) {
 		memcpy(out->local, launch->local, sizeof(out->local));
@@ -188,13 +187,17 @@ static void choose_group(const struct dispatch *d, const struct launch *launch, 
 		return;
 	}
 	if (last->dims != launch->work_dim || last->parallel != parallel ||
+	    last->device != (dev->discrete ? dev : NULL) ||
 	    memcmp(last->global, launch->global, sizeof(last->global)) != 0) {
 		size_t max = 1024;
 		if (kernel->info && kernel->info->group_size && kernel->info->group_size < max)
 			max = kernel->info->group_size;
+		if (dev->discrete)
+			max = group_limit(&dev->caps, max);
 		memcpy(last->global, launch->global, sizeof(last->global));
 		last->dims = launch->work_dim;
 		last->parallel = parallel;
+		last->device = dev->discrete ? dev : NULL;
 		group_choose(launch->global, launch->work_dim, parallel, max, last->local);
 	}
 	memcpy(out->local, last->local, sizeof(out->local));
@@ -221,14 +224,14 @@ static int prepare(struct dispatch *d, struct command *c, unsigned device, struc
 }
 
 /* Gives a launch to a device. Return: 0, or the negative OpenCL error that it ends with. */
-static int launch_on(struct dispatch *d, struct command *c, unsigned device)
+int launch_on(struct dispatch *d, struct command *c, unsigned device)
 {
-	struct arax_device *dev = &d->config.devices[device];
+	struct arax_device *dev = device_at(d, device);
 	struct arax_device_stream *stream;
 	struct arax_launch launch;
 	c->device = (uint8_t)device;
 	c->inlined = dev->inline_launch;
-	c->deferred = is_printf(c);
+	c->deferred = launch_prints(c) || dev->discrete;
 	c->handed_ns = c->inlined || d->devices[device].queued ? 0 : arax_now_ns();
 	/* An inline launch has ended when it returns, and needs nothing kept; unless it prints,
 	 * since then the client has its turn before the end. */
@@ -247,13 +250,17 @@ static int launch_on(struct dispatch *d, struct command *c, unsigned device)
 		c->submit_ns = arax_now_ns();
 	d->running++;
 	d->on_devices++;
-	if (!d->devices[device].queued++)
+	/* One that had to be brought there first is among the queued ones already. */
+	uint32_t more = dev->discrete ? 0 : 1;
+	d->devices[device].queued += more;
+	if (!d->given[device]++)
 		stats_running(d, device, true);
 	rc = dev->ops->launch(dev, stream, &launch);
 	if (rc) {
 		d->running--;
 		d->on_devices--;
-		d->devices[device].queued--;
+		d->devices[device].queued -= more;
+		stats_running(d, device, --d->given[device] != 0);
 	}
 	return rc;
 }
@@ -267,7 +274,7 @@ static int launch_anywhere(struct dispatch *d, struct command *c)
 		uint32_t mask = candidates(d, kernel);
 		if (!mask)
 			return rc;
-		unsigned device = place(d, c->work, mask);
+		unsigned device = place_pick(d, c->work, mask);
 		rc = launch_on(d, c, device);
 		if (!rc || !(kernel->failed >> device & 1))
 			return rc;
@@ -276,7 +283,7 @@ static int launch_anywhere(struct dispatch *d, struct command *c)
 
 static bool must_hold(const struct dispatch *d, const struct command *c)
 {
-	return d->exclusive || d->held.first || (is_printf(c) && d->on_devices);
+	return d->exclusive || d->held.first || (launch_prints(c) && d->on_devices);
 }
 
 static void hold(struct dispatch *d, struct command *c)
@@ -291,15 +298,17 @@ static void hold(struct dispatch *d, struct command *c)
 
 static int run(struct dispatch *d, struct command *c)
 {
-	if (is_printf(c)) {
+	if (launch_prints(c)) {
 		d->exclusive = c;
 		/* What slipped out of kernels that were not said to print is nobody's. */
 		if (d->config.stdout_fd >= 0 && ftruncate(d->config.stdout_fd, 0))
 			return command_end(d, c, STATUS_OUT_OF_RESOURCES);
 	}
+	atomic_store_explicit(&d->shm->slots[c->slot].status, STATUS_RUNNING, memory_order_relaxed);
+	if (d->spread)
+		return stage_launch(d, c);
 	c->node.state = GRAPH_RUNNING;
 	c->ran = true;
-	atomic_store_explicit(&d->shm->slots[c->slot].status, STATUS_RUNNING, memory_order_relaxed);
 	int rc = launch_anywhere(d, c);
 	if (rc) {
 		c->ran = false;
@@ -331,7 +340,7 @@ int launch_pump(struct dispatch *d)
 	int rc = 0;
 	while (d->held.first && !rc) {
 		struct command *c = d->held.first;
-		if (d->exclusive || (is_printf(c) && d->on_devices))
+		if (d->exclusive || (launch_prints(c) && d->on_devices))
 			break;
 		d->held.first = c->link;
 		rc = run(d, c);
@@ -345,19 +354,24 @@ bool launch_chain(struct dispatch *d, struct command *c, int *rc)
 {
 	struct graph_node *node = graph_chainable(&c->node);
 	const struct launch *launch = c->work;
-	if (!node || is_printf(c) || d->exclusive || d->held.first)
+	if (!node || launch_prints(c) || d->exclusive || d->held.first)
 		return false;
 	struct command *before = command_of(node);
 	unsigned device = before->device;
 	if (before->op != ARAX_OP_LAUNCH || before->inlined || launch->items == 0 ||
 	    launch->nargs != launch->kernel->nargs)
 		return false;
-	uint32_t mask = candidates(d, launch->kernel);
-	if (!(mask >> device & 1) || place(d, launch, mask) != device)
+	uint32_t mask =
+	    d->spread ? place_now(d, launch, place_able(d, launch)) : candidates(d, launch->kernel);
+	if (!(mask >> device & 1) || place_pick(d, launch, mask) != device)
 		return false;
+	if (d->spread) {
+		*rc = 0;
+		return stage_chain(d, c, before, device);
+	}
 	graph_chain(&c->node);
 	c->ran = true;
-	atomic_store_explicit(&c->after, before, memory_order_relaxed);
+	launch_after(c, before);
 	*rc = launch_on(d, c, device);
 	if (*rc) {
 		/* Ends with its error, but not before its predecessor. */

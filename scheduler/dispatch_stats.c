@@ -24,14 +24,21 @@ void stats_running(struct dispatch *d, unsigned device, bool busy)
 				      memory_order_relaxed);
 }
 
+void stats_device(struct dispatch *d, unsigned device)
+{
+	if (device >= ARAX_STATS_DEVICES)
+		return;
+	snprintf(d->stats->devices[device].name, sizeof(d->stats->devices[device].name), "%s",
+		 device_at(d, device)->name);
+	if (atomic_load_explicit(&d->stats->ndevices, memory_order_relaxed) <= device)
+		atomic_store_explicit(&d->stats->ndevices, device + 1, memory_order_release);
+}
+
 void stats_init(struct dispatch *d)
 {
-	unsigned n =
-	    d->config.ndevices < ARAX_STATS_DEVICES ? d->config.ndevices : ARAX_STATS_DEVICES;
-	for (unsigned i = 0; i < n; i++)
-		snprintf(d->stats->devices[i].name, sizeof(d->stats->devices[i].name), "%s",
-			 d->config.devices[i].name);
-	atomic_store_explicit(&d->stats->ndevices, n, memory_order_release);
+	atomic_store_explicit(&d->stats->ndevices, 0, memory_order_relaxed);
+	for (unsigned i = 0; i < d->config.ndevices; i++)
+		stats_device(d, i);
 }
 
 /* Rows go to names in the order of their appearance, 64 of them. */

@@ -15,19 +15,42 @@
 
 void trace_init(struct dispatch *d)
 {
-	unsigned n = d->config.ndevices;
-
-	if (n > ARAX_TRACE_DEVICES)
-		n = ARAX_TRACE_DEVICES;
 	if (arax_trace_open(&d->trace, d->config.trace_fd, ARAX_TRACE_TENANT))
 		return;
 	close(d->config.trace_fd);
 	/* Other numbers than those that a tenant before this one has given. */
 	d->traced = (atomic_fetch_add(&d->trace.head->tenants, 1) & 0xFFF) * (1ull << 40);
-	for (unsigned i = 0; i < n; i++)
-		snprintf(d->trace.head->devices[i], sizeof(d->trace.head->devices[i]), "%s",
-			 d->config.devices[i].name);
-	atomic_store_explicit(&d->trace.head->ndevices, n, memory_order_release);
+	for (unsigned i = 0; i < d->config.ndevices; i++)
+		trace_device(d, i);
+}
+
+void trace_device(struct dispatch *d, unsigned device)
+{
+	struct arax_trace_head *head = d->trace.head;
+
+	if (!d->trace.entries || device >= ARAX_TRACE_DEVICES)
+		return;
+	snprintf(head->devices[device], sizeof(head->devices[device]), "%s",
+		 device_at(d, device)->name);
+	if (atomic_load_explicit(&head->ndevices, memory_order_relaxed) <= device)
+		atomic_store_explicit(&head->ndevices, device + 1, memory_order_release);
+}
+
+/* A transfer between the arena and a device. */
+void trace_moved(struct dispatch *d, const struct transfer *t)
+{
+	struct arax_trace_event event = {
+	    .kind = ARAX_TRACE_MOVE,
+	    .device = t->device,
+	    .type = t->activity.to == RESIDENCY_HOME,
+	    .submit_ns = t->start_ns,
+	    .start_ns = t->start_ns,
+	    .end_ns = t->end_ns,
+	    .bytes = t->activity.len,
+	};
+
+	if (arax_trace_on(&d->trace))
+		arax_trace_put(&d->trace, &event);
 }
 
 /* Dependencies without their command: there were too many, or the client writes the command. */

@@ -6,18 +6,27 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport/wake.h"
+
+#define MEM_OBJECT_BUFFER 0x10F0
 #define OUT_OF_HOST_MEMORY (-6)
+#define OUT_OF_RESOURCES (-5)
 #define INVALID_PROGRAM_EXECUTABLE (-45)
 #define TABLE_FIRST_SIZE 64
 
-void objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices)
+void objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
+		  struct arax_shm *shm)
 {
 	memset(objects, 0, sizeof(*objects));
-	objects->devices = devices;
+	for (unsigned i = 0; i < ndevices; i++)
+		objects->devices[i] = &devices[i];
 	objects->ndevices = ndevices;
+	residency_init(&objects->residency, shm ? shm->home : NULL);
+	objects->wake = shm ? &shm->tenant_wake : NULL;
 }
 
 void objects_exit(struct objects *objects)
@@ -31,6 +40,7 @@ void objects_exit(struct objects *objects)
 		free(table->at);
 	}
 	memset(objects->tables, 0, sizeof(objects->tables));
+	residency_exit(&objects->residency);
 }
 
 struct object *objects_get(const struct objects *objects, uint32_t handle)
@@ -56,6 +66,18 @@ static int table_grow(struct object_table *table, uint32_t index)
 	return 0;
 }
 
+/* Whoever is given the range of the arena next has nothing to do with what was there. */
+static void undefine(struct objects *objects, struct object *object)
+{
+	struct mem *mem = (struct mem *)object;
+	if (object->kind != ARAX_HANDLE_MEM)
+		return;
+	if (mem->storage)
+		storage_hide(&objects->residency, mem->storage);
+	else
+		mem->pinned = true; /* it gets none any more */
+}
+
 int objects_set(struct objects *objects, uint32_t handle, struct object *object)
 {
 	unsigned kind = ARAX_HANDLE_KIND(handle);
@@ -69,8 +91,10 @@ int objects_set(struct objects *objects, uint32_t handle, struct object *object)
 	}
 	struct object *old = table->at[index];
 	table->at[index] = object;
-	if (old)
+	if (old) {
+		undefine(objects, old);
 		object_unref(objects, old);
+	}
 	return 0;
 }
 
@@ -80,6 +104,7 @@ int objects_drop(struct objects *objects, uint32_t handle)
 	if (!object)
 		return objects->lost ? 0 : -EPROTO;
 	objects->tables[ARAX_HANDLE_KIND(handle)].at[ARAX_HANDLE_INDEX(handle)] = NULL;
+	undefine(objects, object);
 	object_unref(objects, object);
 	return 0;
 }
@@ -89,49 +114,111 @@ void object_ref(struct object *object)
 	object->refs++;
 }
 
+#define ON_DEVICE(objects, object, device, free_fn)                     \
+	do {                                                            \
+		struct arax_device *dev_ = (objects)->devices[device];  \
+		if ((object)->on[device])                               \
+			dev_->ops->free_fn(dev_, (object)->on[device]); \
+		(object)->on[device] = NULL;                            \
+	} while (0)
+
 static void free_queue(struct objects *objects, struct queue *queue)
 {
-	for (unsigned i = 0; i < objects->ndevices; i++) {
-		if (queue->on[i])
-			objects->devices[i].ops->stream_free(&objects->devices[i], queue->on[i]);
-	}
+	for (unsigned i = 0; i < objects->ndevices; i++)
+		ON_DEVICE(objects, queue, i, stream_free);
+}
+
+void mem_off(struct objects *objects, struct mem *root, unsigned device)
+{
+	for (struct mem *view = root->views; view; view = view->next)
+		ON_DEVICE(objects, view, device, mem_free);
+	ON_DEVICE(objects, root, device, mem_free);
 }
 
 static void free_mem(struct objects *objects, struct mem *mem)
 {
-	for (unsigned i = 0; i < objects->ndevices; i++) {
-		if (mem->on[i])
-			objects->devices[i].ops->mem_free(&objects->devices[i], mem->on[i]);
-	}
+	for (unsigned i = 0; i < objects->ndevices; i++)
+		ON_DEVICE(objects, mem, i, mem_free);
+	if (mem->storage)
+		storage_free(&objects->residency, mem->storage);
+	if (mem->root == mem)
+		return;
+	if (mem->prev)
+		mem->prev->next = mem->next;
+	else
+		mem->root->views = mem->next;
+	if (mem->next)
+		mem->next->prev = mem->prev;
+	object_unref(objects, &mem->root->object);
 }
 
 static void free_sampler(struct objects *objects, struct sampler *sampler)
 {
-	for (unsigned i = 0; i < objects->ndevices; i++) {
-		if (sampler->on[i])
-			objects->devices[i].ops->sampler_free(&objects->devices[i], sampler->on[i]);
-	}
+	for (unsigned i = 0; i < objects->ndevices; i++)
+		ON_DEVICE(objects, sampler, i, sampler_free);
 }
 
 static void free_program(struct objects *objects, struct program *program)
 {
-	for (unsigned i = 0; i < objects->ndevices; i++) {
-		if (program->on[i])
-			objects->devices[i].ops->program_free(&objects->devices[i], program->on[i]);
-	}
+	for (unsigned i = 0; i < objects->ndevices; i++)
+		ON_DEVICE(objects, program, i, program_free);
 	arax_result_free(program->result);
 	free(program->bytes);
+	free(program->request);
 }
 
 static void free_kernel(struct objects *objects, struct kernel *kernel)
 {
-	for (unsigned i = 0; i < objects->ndevices; i++) {
-		if (kernel->on[i])
-			objects->devices[i].ops->kernel_free(&objects->devices[i], kernel->on[i]);
-	}
+	for (unsigned i = 0; i < objects->ndevices; i++)
+		ON_DEVICE(objects, kernel, i, kernel_free);
 	object_unref(objects, &kernel->program->object);
 	free(kernel->cost);
 	free(kernel->name);
+}
+
+void object_forget(struct objects *objects, struct object *object, unsigned device)
+{
+	struct queue *queue = (struct queue *)object;
+	struct mem *mem = (struct mem *)object;
+	struct sampler *sampler = (struct sampler *)object;
+	struct program *program = (struct program *)object;
+	struct kernel *kernel = (struct kernel *)object;
+	switch (object->kind) {
+	case ARAX_HANDLE_QUEUE:
+		ON_DEVICE(objects, queue, device, stream_free);
+		break;
+	case ARAX_HANDLE_MEM:
+		mem_off(objects, mem->root, device);
+		mem->failed &= ~(1u << device);
+		break;
+	case ARAX_HANDLE_SAMPLER:
+		ON_DEVICE(objects, sampler, device, sampler_free);
+		break;
+	case ARAX_HANDLE_PROGRAM:
+		ON_DEVICE(objects, program, device, program_free);
+		program->failed &= ~(1u << device);
+		program->building &= ~(1u << device);
+		break;
+	case ARAX_HANDLE_KERNEL:
+		ON_DEVICE(objects, kernel, device, kernel_free);
+		kernel->failed &= ~(1u << device);
+		kernel->judged &= ~(1u << device);
+		kernel->proven &= ~(1u << device);
+		object_forget(objects, &kernel->program->object, device);
+		break;
+	}
+}
+
+void objects_forget(struct objects *objects, unsigned device)
+{
+	objects->epoch[device]++;
+	for (unsigned kind = 0; kind <= ARAX_HANDLE_SAMPLER; kind++) {
+		const struct object_table *table = &objects->tables[kind];
+		for (uint32_t i = 0; i < table->size; i++) {
+			if (table->at[i])
+				object_forget(objects, table->at[i], device);
+		}
+	}
 }
 
 void object_unref(struct objects *objects, struct object *object)
@@ -178,12 +265,38 @@ struct queue *queue_new(bool out_of_order)
 	return queue;
 }
 
-struct mem *mem_new(const struct arax_mem_desc *desc)
+struct mem *mem_new(const struct arax_mem_desc *desc, struct mem *root)
 {
 	struct mem *mem = object_new(sizeof(*mem), ARAX_HANDLE_MEM);
-	if (mem)
-		mem->desc = *desc;
+	if (!mem)
+		return NULL;
+	mem->desc = *desc;
+	mem->root = root ? root : mem;
+	mem->home = ARAX_NO_HOME;
+	if (!root)
+		return mem;
+	object_ref(&root->object);
+	mem->next = root->views;
+	if (root->views)
+		root->views->prev = mem;
+	root->views = mem;
 	return mem;
+}
+
+struct storage *storage_of(struct objects *objects, struct mem *root, const void *arena, bool lost)
+{
+	const struct arax_mem_desc *desc = &root->desc;
+	assert(root->root == root);
+	if (root->storage || root->pinned)
+		return root->storage;
+	int rc = storage_new(&objects->residency,
+			     (uint64_t)((const char *)desc->data - (const char *)arena), desc->size,
+			     root->home, desc->type != MEM_OBJECT_BUFFER, lost, &root->storage);
+	/* Two roots with the same bytes: those of the second can be nowhere else. */
+	root->pinned |= rc == -EEXIST;
+	if (!rc)
+		root->storage->owner = root;
+	return root->storage;
 }
 
 struct sampler *sampler_new(const struct arax_op_sampler_define *op)
@@ -197,25 +310,30 @@ struct sampler *sampler_new(const struct arax_op_sampler_define *op)
 	return sampler;
 }
 
-struct program *program_new(const void *bytes, size_t size)
+static void *bytes_copy(const void *bytes, size_t size)
+{
+	void *copy = malloc(size ? size : 1);
+	return copy && size ? memcpy(copy, bytes, size) : copy;
+}
+
+struct program *program_new(const void *bytes, size_t size, const void *request,
+			    size_t request_size)
 {
 	struct program *program = object_new(sizeof(*program), ARAX_HANDLE_PROGRAM);
 	if (!program)
 		return NULL;
-	program->bytes = malloc(size ? size : 1);
-	if (!program->bytes) {
-		free(program);
-		return NULL;
+	program->bytes = bytes_copy(bytes, size);
+	program->request = request_size ? bytes_copy(request, request_size) : NULL;
+	program->request_size = request_size;
+	if (program->bytes && (program->request || !request_size)) {
+		program->result = arax_result_parse(program->bytes, size);
+		if (program->result || errno != ENOMEM)
+			return program;
 	}
-	if (size)
-		memcpy(program->bytes, bytes, size);
-	program->result = arax_result_parse(program->bytes, size);
-	if (!program->result && errno == ENOMEM) {
-		free(program->bytes);
-		free(program);
-		return NULL;
-	}
-	return program;
+	free(program->request);
+	free(program->bytes);
+	free(program);
+	return NULL;
 }
 
 struct kernel *kernel_new(struct program *program, const char *name, size_t length, uint32_t nargs)
@@ -246,16 +364,30 @@ struct kernel *kernel_new(struct program *program, const char *name, size_t leng
 int queue_on(struct objects *objects, struct queue *queue, unsigned device,
 	     struct arax_device_stream **out)
 {
-	struct arax_device *dev = &objects->devices[device];
+	struct arax_device *dev = objects->devices[device];
 	int rc = queue->on[device] ? 0 : dev->ops->stream_new(dev, &queue->on[device]);
 	*out = queue->on[device];
 	return rc;
 }
 
+/* A view on a discrete device is a part of what its root has there. */
+static int view_on(struct objects *objects, struct mem *mem, unsigned device)
+{
+	struct arax_device *dev = objects->devices[device];
+	struct arax_mem_desc desc = mem->desc;
+	int rc = mem_on(objects, mem->root, device, &desc.parent);
+	desc.origin = (uint64_t)((const char *)desc.data - (const char *)mem->root->desc.data);
+	return rc ? rc : dev->ops->mem_new(dev, &desc, &mem->on[device]);
+}
+
 int mem_on(struct objects *objects, struct mem *mem, unsigned device, struct arax_device_mem **out)
 {
-	struct arax_device *dev = &objects->devices[device];
-	int rc = mem->on[device] ? 0 : dev->ops->mem_new(dev, &mem->desc, &mem->on[device]);
+	struct arax_device *dev = objects->devices[device];
+	int rc = 0;
+	if (!mem->on[device])
+		rc = dev->discrete && mem->root != mem
+			 ? view_on(objects, mem, device)
+			 : dev->ops->mem_new(dev, &mem->desc, &mem->on[device]);
 	*out = mem->on[device];
 	return rc;
 }
@@ -263,7 +395,7 @@ int mem_on(struct objects *objects, struct mem *mem, unsigned device, struct ara
 int sampler_on(struct objects *objects, struct sampler *sampler, unsigned device,
 	       struct arax_device_sampler **out)
 {
-	struct arax_device *dev = &objects->devices[device];
+	struct arax_device *dev = objects->devices[device];
 	int rc = sampler->on[device]
 		     ? 0
 		     : dev->ops->sampler_new(dev, sampler->normalized, sampler->addressing,
@@ -275,12 +407,13 @@ int sampler_on(struct objects *objects, struct sampler *sampler, unsigned device
 int program_on(struct objects *objects, struct program *program, unsigned device,
 	       struct arax_device_program **out)
 {
-	struct arax_device *dev = &objects->devices[device];
+	struct arax_device *dev = objects->devices[device];
 	*out = program->on[device];
-	if (*out)
+	if (*out && !(program->building >> device & 1))
 		return 0;
 	/* Not tried again: it would fail the same way, and cost milliseconds every time. */
-	if (!program->result || program->result->error || program->failed >> device & 1)
+	if (!program->result || program->result->error || dev->discrete ||
+	    program->failed >> device & 1)
 		return INVALID_PROGRAM_EXECUTABLE;
 	const struct arax_program_source source = {.result = program->result};
 	int rc = dev->ops->program_load(dev, &source, &program->on[device]);
@@ -294,10 +427,81 @@ int program_on(struct objects *objects, struct program *program, unsigned device
 	return 0;
 }
 
+/* On any thread. */
+static void program_done(void *arg, int status, const char *log)
+{
+	struct program_build *build = arg;
+	struct objects *objects = build->objects;
+	build->status = status;
+	snprintf(build->log, sizeof(build->log), "%s", log ? log : "");
+	build->link = atomic_load_explicit(&objects->built, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak(&objects->built, &build->link, build))
+		;
+	if (objects->wake)
+		arax_wake_ring(objects->wake);
+}
+
+static bool can_make(const struct arax_device *dev, const struct program *program)
+{
+	if (!program->result || program->result->error)
+		return false;
+	if (dev->caps.features & ARAX_FEATURE_COMPILER && program->request)
+		return true;
+	return dev->caps.features & ARAX_FEATURE_RESULT && program->result->binary_size;
+}
+
+void program_begin(struct objects *objects, struct program *program, unsigned device)
+{
+	struct arax_device *dev = objects->devices[device];
+	if (program->on[device] || (program->failed | program->building) >> device & 1)
+		return;
+	if (!can_make(dev, program)) {
+		program->failed |= 1u << device;
+		return;
+	}
+	struct program_build *build = calloc(1, sizeof(*build));
+	if (!build)
+		return;
+	*build = (struct program_build){.objects = objects,
+					.program = program,
+					.device = device,
+					.epoch = objects->epoch[device]};
+	const struct arax_program_source source = {
+	    .result = program->result,
+	    .request = program->request,
+	    .request_size = program->request_size,
+	    .done = program_done,
+	    .arg = build,
+	};
+	object_ref(&program->object);
+	program->building |= 1u << device;
+	objects->builds++;
+	int rc = dev->ops->program_load(dev, &source, &program->on[device]);
+	if (rc)
+		program_done(build, rc, "");
+}
+
+void program_ended(struct objects *objects, struct program_build *build)
+{
+	struct program *program = build->program;
+	bool same = build->epoch == objects->epoch[build->device];
+	if (same)
+		program->building &= ~(1u << build->device);
+	objects->builds--;
+	if (build->status && same) {
+		ON_DEVICE(objects, program, build->device, program_free);
+		/* These may pass. */
+		if (build->status != OUT_OF_HOST_MEMORY && build->status != OUT_OF_RESOURCES)
+			program->failed |= 1u << build->device;
+	}
+	free(build);
+	object_unref(objects, &program->object);
+}
+
 int kernel_on(struct objects *objects, struct kernel *kernel, unsigned device,
 	      struct arax_device_kernel **out)
 {
-	struct arax_device *dev = &objects->devices[device];
+	struct arax_device *dev = objects->devices[device];
 	struct arax_device_program *loaded;
 	*out = kernel->on[device];
 	if (*out)

@@ -3,7 +3,7 @@
  * What the client has defined in its tenant: queues, memory objects, programs, kernels, samplers.
  * A table per kind maps a handle's number to an object; commands in flight hold references, so a
  * drop in the middle of them is harmless. What a device needs of an object is made when the device
- * first uses it.
+ * first uses it; where the contents of memory objects are, knows scheduler/residency.h.
  *
  * Threads: the dispatch thread only. Errors of the make-on-use functions are OpenCL's, negative.
  */
@@ -17,7 +17,9 @@
 #include "devices/device.h"
 #include "scheduler/graph.h"
 #include "scheduler/policy.h"
+#include "scheduler/residency.h"
 #include "transport/protocol.h"
+#include "transport/shm.h"
 
 #define OBJECTS_DEVICES POLICY_DEVICES
 
@@ -36,12 +38,21 @@ struct queue {
 	struct object object;
 	struct graph_queue graph;
 	struct queue_traced last, barrier;
+	uint64_t followed; /* launches up to this serial may have others right behind them */
 	struct arax_device_stream *on[OBJECTS_DEVICES];
 };
 
+/* A root has a range of the arena of its own; views (parts of buffers, images over them) lie in
+ * that of their root. */
 struct mem {
 	struct object object;
 	struct arax_mem_desc desc;
+	struct mem *root; /* itself, or what a view is of */
+	struct mem *views, *prev, *next;
+	struct storage *storage; /* of a root that was ever elsewhere than at home */
+	uint32_t home;		 /* a root's byte of arax_shm.home */
+	uint32_t failed;	 /* bit n: device n cannot have it */
+	bool pinned;		 /* a root that stays at home */
 	struct arax_device_mem *on[OBJECTS_DEVICES];
 };
 
@@ -51,18 +62,34 @@ struct sampler {
 	struct arax_device_sampler *on[OBJECTS_DEVICES];
 };
 
+struct program;
+
+/* A program that a device makes in the background. */
+struct program_build {
+	struct program_build *link; /* of those that have ended */
+	struct objects *objects;
+	struct program *program;
+	unsigned device, epoch;
+	int status;
+	char log[1000];
+};
+
 struct program {
 	struct object object;
 	void *bytes; /* the tenant's own copy of the result */
 	struct arax_result *result;
+	void *request; /* what it was built from, or NULL */
+	size_t request_size;
 	struct arax_device_program *on[OBJECTS_DEVICES];
-	uint32_t failed; /* bit n: device n cannot load it */
+	uint32_t failed;   /* bit n: device n cannot load it */
+	uint32_t building; /* bit n: device n has not loaded it yet */
 };
 
 /* The last choice of a work-group, because applications repeat themselves. */
 struct kernel_group {
 	size_t global[3], local[3];
 	unsigned dims, parallel;
+	const struct arax_device *device; /* that it is for; NULL: for the CPU's */
 };
 
 struct kernel {
@@ -72,23 +99,37 @@ struct kernel {
 	char *name;
 	uint32_t nargs;
 	uint32_t failed; /* bit n: device n does not have it */
-	int stat;	 /* its row in the statistics, -1 for none */
+	uint32_t proven; /* bit n: it has run on discrete device n */
+	uint32_t judged; /* bit n: whether discrete device n is fit for it stands in fit */
+	uint32_t fit;
+	int stat; /* its row in the statistics, -1 for none */
 	struct policy_cost *cost;
 	struct kernel_group group;
 	struct arax_device_kernel *on[OBJECTS_DEVICES];
 };
 
 struct objects {
-	struct arax_device *devices;
-	unsigned ndevices;
+	struct arax_device *devices[OBJECTS_DEVICES]; /* NULL: there is none with this index */
+	unsigned ndevices;			      /* the highest index + 1 */
+	unsigned epoch[OBJECTS_DEVICES];	      /* how often the device was lost */
+	struct residency residency;
 	bool lost; /* for lack of memory something was not defined: what uses it fails */
+	_Atomic(struct program_build *) built; /* have ended, newest first */
+	struct arax_wake *wake;		       /* whoever ends one rings here */
+	uint32_t builds;		       /* in progress */
 	struct object_table {
 		struct object **at;
 		uint32_t size;
 	} tables[ARAX_HANDLE_SAMPLER + 1];
 };
 
-void objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices);
+/**
+ * objects_init() - no objects
+ * @devices: those that are there from the beginning; they outlive the objects
+ * @shm: the arena's control area, or NULL
+ */
+void objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
+		  struct arax_shm *shm);
 void objects_exit(struct objects *objects);
 
 /** objects_get() - the object of a handle, NULL when it is not defined. */
@@ -100,6 +141,10 @@ struct object *objects_get(const struct objects *objects, uint32_t handle);
  */
 int objects_set(struct objects *objects, uint32_t handle, struct object *object);
 
+/** object_forget() - a device is lost: what it had of an object, and of all that it refers to. */
+void object_forget(struct objects *objects, struct object *object, unsigned device);
+void objects_forget(struct objects *objects, unsigned device);
+
 /** objects_drop() - undefine a handle. Return: 0, or -EPROTO when it was never defined. */
 int objects_drop(struct objects *objects, uint32_t handle);
 
@@ -108,10 +153,12 @@ void object_unref(struct objects *objects, struct object *object);
 
 /* New objects with one reference; NULL without memory. */
 struct queue *queue_new(bool out_of_order);
-struct mem *mem_new(const struct arax_mem_desc *desc);
+/** mem_new() - root: whose view it is, or NULL */
+struct mem *mem_new(const struct arax_mem_desc *desc, struct mem *root);
 struct sampler *sampler_new(const struct arax_op_sampler_define *op);
 /** program_new() - copies the bytes; a result that cannot be parsed gives a program without one. */
-struct program *program_new(const void *bytes, size_t size);
+struct program *program_new(const void *bytes, size_t size, const void *request,
+			    size_t request_size);
 struct kernel *kernel_new(struct program *program, const char *name, size_t length, uint32_t nargs);
 
 /* What a device needs of an object, made at first use. Return: 0 or a negative OpenCL error. */
@@ -120,8 +167,23 @@ int queue_on(struct objects *objects, struct queue *queue, unsigned device,
 int mem_on(struct objects *objects, struct mem *mem, unsigned device, struct arax_device_mem **out);
 int sampler_on(struct objects *objects, struct sampler *sampler, unsigned device,
 	       struct arax_device_sampler **out);
+/** mem_off() - a root and its views give up their memory on a discrete device. */
+void mem_off(struct objects *objects, struct mem *root, unsigned device);
 int program_on(struct objects *objects, struct program *program, unsigned device,
 	       struct arax_device_program **out);
+
+/**
+ * program_begin() - a discrete device begins to make a program, unless it has or has tried
+ *
+ * It ends in objects.built, and then program_ended() is to be called: program_on() gives it from
+ * then on, or failed has the device's bit. Without memory nothing happens.
+ */
+void program_begin(struct objects *objects, struct program *program, unsigned device);
+void program_ended(struct objects *objects, struct program_build *build);
+
+/** storage_of() - the storage of a root, made when it has none. NULL: without memory, or it stays
+ *  at home (pinned). */
+struct storage *storage_of(struct objects *objects, struct mem *root, const void *arena, bool lost);
 int kernel_on(struct objects *objects, struct kernel *kernel, unsigned device,
 	      struct arax_device_kernel **out);
 

@@ -239,6 +239,9 @@ static void event_name(const struct arax_trace_event *event, char *name, size_t 
 	case ARAX_TRACE_MARKER:
 		snprintf(name, size, "marker");
 		break;
+	case ARAX_TRACE_MOVE:
+		snprintf(name, size, event->type ? "from device" : "to device");
+		break;
 	default:
 		snprintf(name, size, "%s", host_name(event->type));
 	}
@@ -248,6 +251,7 @@ static unsigned event_lane(const struct arax_trace_event *event)
 {
 	switch (event->kind) {
 	case ARAX_TRACE_LAUNCH:
+	case ARAX_TRACE_MOVE:
 		return event->device < ARAX_TRACE_DEVICES ? event->device : LANE_TENANT;
 	case ARAX_TRACE_MARKER:
 		return LANE_TENANT;
@@ -298,6 +302,8 @@ static bool sensible(enum arax_trace_source source, const struct arax_trace_even
 		return false;
 	if (event->kind == ARAX_TRACE_MORE)
 		return event->id != 0;
+	if (event->kind == ARAX_TRACE_MOVE && event->device >= ARAX_TRACE_DEVICES)
+		return false;
 	if (event->kind == ARAX_TRACE_LAUNCH &&
 	    (event->work_dim < 1 || event->work_dim > 3 ||
 	     (event->device >= ARAX_TRACE_DEVICES && event->device != ARAX_TRACE_NO_DEVICE)))

@@ -36,12 +36,20 @@ struct arax_slot {
 	_Atomic uint64_t submit_ns;
 	_Atomic uint64_t start_ns;
 	_Atomic uint64_t end_ns;
-	_Atomic uint64_t result; /* launch with printf: bytes written to its print range */
+	/* Launch with printf: bytes written to its print range. Status negative: enum arax_why. */
+	_Atomic uint64_t result;
 	_Atomic uint32_t waited; /* set by the client: a thread sleeps on client_slot for its end */
 	uint32_t pad0;
 	/* For traces: when the client enqueued it (0: not traced), and the tenant's number of a
 	 * command that the client executes. */
 	_Atomic uint64_t queued_ns, trace_id;
+};
+
+/* Why a command has failed with CL_OUT_OF_RESOURCES, where there is more to say about it. */
+enum arax_why {
+	ARAX_WHY_NONE,
+	ARAX_WHY_POISONED,    /* it needs what died with a device, and was not written since */
+	ARAX_WHY_DEVICE_LOST, /* its device was lost while it ran there */
 };
 
 /* Ring entries: bits 0-23 the slot, bits 24-31 what happened. */

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define ARAX_TRACE_MAGIC 0x31747261u /* "art1" */
-#define ARAX_TRACE_DEVICES 8
+#define ARAX_TRACE_DEVICES 16
 #define ARAX_TRACE_DEPS 5
 #define ARAX_TRACE_NAME 88
 
@@ -31,6 +31,7 @@ enum arax_trace_kind {
 	ARAX_TRACE_MARKER,
 	ARAX_TRACE_HOST, /* executed by the client; "type" says what */
 	ARAX_TRACE_MORE, /* no command: more dependencies of the command with this id */
+	ARAX_TRACE_MOVE, /* no command: to a device ("type" 0) or from it (1), by itself */
 	ARAX_TRACE_KINDS
 };
 

@@ -1,0 +1,989 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Staging: what a command touches is brought to where it will run, before it runs. Only where there
+ * are devices with memory of their own (dispatch.spread); elsewhere no command has a stage.
+ *
+ * A launch gets a device, memory for all of its objects there at once, then their contents. Uploads
+ * go into the stream before it, so it need not wait for them; what has to come home first it waits
+ * for. Commands that run at home (the CPU's devices, boxes, the client's turns, maps) need their
+ * ranges there. Whatever is not right yet is tried again from the beginning when something has
+ * changed, so there is one way through (stage_run()), however often it is interrupted.
+ *
+ * A launch that a device could not take, because it has no memory or never can, has not run, and
+ * the data it was for is where it was: it goes on elsewhere. That holds as long as nothing was
+ * given to the device right behind it; so nothing is, behind a kernel that never ran there.
+ *
+ * Nobody waits for who waits himself: stages hold memory only together with all that they need,
+ * and otherwise wait for transfers, launches and builds that are in progress, and end.
+ */
+#include "scheduler/dispatch_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define NOWHERE 0xFF
+#define WINDOW 64 /* launches without a device that are looked at again in one pass */
+
+struct stage_use {
+	struct residency_use use;
+	struct activity activity;
+	struct replica *pinned;
+	bool begun;
+};
+
+struct stage {
+	struct command *command; /* NULL: it has ended */
+	struct stage *next;	 /* of the list that it waits in */
+	uint32_t refs, riding;	 /* the command's and one for each transfer; these */
+	uint32_t excluded;	 /* bit n: device n could not take it */
+	uint8_t device;		 /* of a launch */
+	bool counted;		 /* among the device's queued launches */
+	bool head;		 /* it is its turn to get memory */
+	bool given, returned;
+	bool unproven;
+	int last;    /* why the last device could not take it */
+	int refused; /* ... this one, to be seen to */
+	int failed;  /* what it needs could not be brought home */
+	int broken;  /* of a transfer that it was given without waiting for */
+	uint64_t serial;
+	uint32_t nuses;
+	struct stage_use *uses;
+	struct arax_device_stream *stream; /* discrete devices */
+};
+
+enum step {
+	STEP_ON,   /* nothing in the way */
+	STEP_BACK, /* something is different now: from the beginning */
+	STEP_WAIT, /* it is in a list */
+	STEP_FAIL,
+};
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+static void list_push(struct stage_list *list, struct stage *s)
+{
+	s->next = NULL;
+	if (list->first)
+		list->last->next = s;
+	else
+		list->first = s;
+	list->last = s;
+}
+
+static void list_push_front(struct stage_list *list, struct stage *s)
+{
+	s->next = list->first;
+	if (!list->first)
+		list->last = s;
+	list->first = s;
+}
+
+static struct stage *list_pop(struct stage_list *list)
+{
+	struct stage *s = list->first;
+	if (s)
+		list->first = s->next;
+	return s;
+}
+
+static void list_remove(struct stage_list *list, struct stage *s)
+{
+	struct stage_list kept = {0};
+	struct stage *at;
+	while ((at = list_pop(list))) {
+		if (at != s)
+			list_push(&kept, at);
+	}
+	*list = kept;
+}
+
+static void list_move(struct stage_list *to, struct stage_list *from)
+{
+	struct stage *s;
+	while ((s = list_pop(from)))
+		list_push(to, s);
+}
+
+void stage_wake_storage(struct dispatch *d, struct storage *storage)
+{
+	struct stage *s = storage->waiters, *ordered = NULL;
+	storage->waiters = NULL;
+	while (s) {
+		struct stage *next = s->next;
+		s->next = ordered;
+		ordered = s;
+		s = next;
+	}
+	while (ordered) {
+		struct stage *next = ordered->next;
+		list_push(&d->again, ordered);
+		ordered = next;
+	}
+}
+
+static void wait_storage(struct storage *storage, struct stage *s)
+{
+	s->next = storage->waiters;
+	storage->waiters = s;
+}
+
+void stage_wake_memory(struct dispatch *d, unsigned device)
+{
+	if (d->memory[device].first)
+		d->memory_again |= 1u << device;
+	list_move(&d->again, &d->full);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static struct stage *stage_new(struct command *c)
+{
+	struct stage *s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->command = c;
+	s->refs = 1;
+	s->device = NOWHERE;
+	c->stage = s;
+	return s;
+}
+
+static void stage_put(struct stage *s)
+{
+	if (!--s->refs)
+		free(s);
+}
+
+void stage_ride(struct stage *s)
+{
+	s->refs++;
+	s->riding++;
+}
+
+void stage_unride(struct stage *s)
+{
+	s->riding--;
+	stage_put(s);
+}
+
+static bool on_discrete(const struct dispatch *d, const struct stage *s)
+{
+	return s->device != NOWHERE && device_at(d, s->device)->discrete;
+}
+
+static void uses_end(struct dispatch *d, struct stage *s)
+{
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		if (!s->uses[i].begun)
+			continue;
+		s->uses[i].begun = false;
+		residency_use_end(&d->objects.residency, &s->uses[i].activity);
+		stage_wake_storage(d, s->uses[i].use.storage);
+	}
+}
+
+/* It has no place any more, and is in nobody's way. */
+static void leave(struct dispatch *d, struct stage *s)
+{
+	uses_end(d, s);
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		struct mem *root = s->uses[i].use.storage->owner;
+		if (s->uses[i].pinned)
+			replica_unpin(s->uses[i].pinned);
+		object_unref(&d->objects, &root->object);
+	}
+	free(s->uses);
+	s->uses = NULL;
+	s->nuses = 0;
+	if (s->device == NOWHERE)
+		return;
+	if (s->counted)
+		d->devices[s->device].queued--;
+	if (s->head)
+		d->starving &= ~(1u << s->device);
+	if (s->unproven)
+		d->unproven[s->device]--;
+	s->counted = s->head = s->unproven = s->given = s->returned = false;
+	stage_wake_memory(d, s->device);
+	if (d->draining >> s->device & 1)
+		d->place_again = true;
+	s->device = NOWHERE;
+}
+
+void stage_over(struct dispatch *d, struct command *c)
+{
+	struct stage *s = c->stage;
+	leave(d, s);
+	c->stage = NULL;
+	s->command = NULL;
+	stage_put(s);
+	if (d->placing.first)
+		d->place_again = true;
+}
+
+/* A printing launch keeps its result for what it has printed. */
+static void fail_because(struct dispatch *d, struct command *c, enum arax_why why)
+{
+	if (d->exclusive != c)
+		c->result = why;
+}
+
+/* ---- what it touches ------------------------------------------------------------------------ */
+
+static int uses_reserve(struct stage *s, uint32_t n)
+{
+	if (!n)
+		return 0;
+	s->uses = calloc(n, sizeof(*s->uses));
+	return s->uses ? 0 : STATUS_OUT_OF_HOST_MEMORY;
+}
+
+static void use_add(struct stage *s, const struct residency_use *use)
+{
+	struct mem *root = use->storage->owner;
+	object_ref(&root->object);
+	s->uses[s->nuses] = (struct stage_use){.use = *use};
+	residency_use_whole(&s->uses[s->nuses++].use);
+}
+
+/* A launch that runs at home has to do with what was elsewhere only. While it runs on a thread of
+ * its own nobody may take what it writes for finished, so then all of it counts. */
+static struct storage *launch_storage(struct dispatch *d, const struct stage *s, struct mem *root)
+{
+	if (root->storage || device_at(d, s->device)->inline_launch || !d->discrete)
+		return root->storage;
+	return storage_of(&d->objects, root, d->config.arena, false);
+}
+
+static int launch_uses(struct dispatch *d, struct stage *s)
+{
+	const struct launch *launch = s->command->work;
+	bool discrete = on_discrete(d, s), serial;
+	unsigned n = launch_accesses(d, launch, d->access_scratch, &serial);
+	if (uses_reserve(s, n))
+		return STATUS_OUT_OF_HOST_MEMORY;
+	for (unsigned i = 0; i < n; i++) {
+		const struct access *access = &d->access_scratch[i];
+		struct mem *root = access->mem->root;
+		struct storage *storage = launch_storage(d, s, root);
+		if (!storage && discrete)
+			return STATUS_OUT_OF_HOST_MEMORY;
+		if (!storage || !access->len)
+			continue;
+		const struct residency_use use = {
+		    .storage = storage,
+		    .off = access->off - storage->off,
+		    .len = access->len,
+		    .place = discrete ? s->device : RESIDENCY_HOME,
+		    .write = access->what != ARAX_ACCESS_READ,
+		    .needs = true,
+		    .stream = discrete ? s->stream : NULL,
+		};
+		use_add(s, &use);
+	}
+	return 0;
+}
+
+static void storage_use(struct stage *s, struct storage *storage, const struct access *access)
+{
+	uint64_t end = access->off + access->len, last = storage->off + storage->size;
+	uint64_t from = access->off > storage->off ? access->off : storage->off;
+	const struct residency_use use = {
+	    .storage = storage,
+	    .off = from - storage->off,
+	    .len = (end < last ? end : last) - from,
+	    .place = RESIDENCY_HOME,
+	    .write = access->what != ARAX_ACCESS_READ,
+	    .needs = access->what != ARAX_ACCESS_WRITE || !access->exact,
+	};
+	use_add(s, &use);
+}
+
+/* The ranges of a command that is no launch. */
+static unsigned home_accesses(const struct dispatch *d, const struct command *c,
+			      struct access out[2])
+{
+	bool serial;
+	if (c->op == ARAX_OP_COPY || c->op == ARAX_OP_FILL)
+		return command_accesses(d, c, c->work, out, &serial);
+	if (c->access == ARAX_ACCESS_NONE || !c->len)
+		return 0;
+	out[0] = (struct access){
+	    .what = c->access,
+	    /* Whoever maps to write all of it needs nothing of what was there; nor is anything else
+	     * there when he unmaps it. */
+	    .exact = c->exact || c->op == ARAX_OP_MARKER,
+	    .off = c->off,
+	    .len = c->len,
+	};
+	return 1;
+}
+
+/* The client may reach everything: all of it comes home. What it has not to do with may be in use
+ * meanwhile, so nothing is waited for but what is needed. */
+static int everything_uses(struct dispatch *d, struct stage *s)
+{
+	const struct access all = {.what = ARAX_ACCESS_READ, .off = 0, .len = UINT64_MAX};
+	const struct residency *r = &d->objects.residency;
+	if (uses_reserve(s, r->nindex))
+		return STATUS_OUT_OF_HOST_MEMORY;
+	for (uint32_t i = 0; i < r->nindex; i++) {
+		bool written = false;
+		for (const struct activity *a = r->index[i]->active; a; a = a->next)
+			written |= !a->move && a->write;
+		if (!written && !storage_at_home(r->index[i]))
+			storage_use(s, r->index[i], &all);
+	}
+	return 0;
+}
+
+static int home_uses(struct dispatch *d, struct stage *s)
+{
+	struct access accesses[2];
+	struct residency *r = &d->objects.residency;
+	struct command *c = s->command;
+	if (c->op == ARAX_OP_HOST && c->access && !c->len)
+		return everything_uses(d, s);
+	unsigned n = home_accesses(d, c, accesses);
+	uint32_t count = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct storage *storage = NULL;
+		while ((storage = residency_next(r, storage, accesses[i].off, accesses[i].len)))
+			count += !storage_at_home(storage);
+	}
+	if (uses_reserve(s, count))
+		return STATUS_OUT_OF_HOST_MEMORY;
+	for (unsigned i = 0; i < n; i++) {
+		struct storage *storage = NULL;
+		while ((storage = residency_next(r, storage, accesses[i].off, accesses[i].len))) {
+			if (!storage_at_home(storage))
+				storage_use(s, storage, &accesses[i]);
+		}
+	}
+	return 0;
+}
+
+/* ---- a place, memory, contents -------------------------------------------------------------- */
+
+static enum step choose(struct dispatch *d, struct stage *s, int *status)
+{
+	const struct launch *launch = s->command->work;
+	uint32_t able = place_able(d, launch) & ~s->excluded;
+	if (!able) {
+		*status = s->last ? s->last : STATUS_INVALID_PROGRAM_EXECUTABLE;
+		return STEP_FAIL;
+	}
+	uint32_t now = place_now(d, launch, able);
+	if (!now) {
+		list_push(&d->placing, s);
+		return STEP_WAIT;
+	}
+	s->device = (uint8_t)place_pick(d, launch, now);
+	struct arax_device *dev = device_at(d, s->device);
+	if (dev->discrete) {
+		struct queue *queue = s->command->queue;
+		d->devices[s->device].queued++;
+		s->counted = true;
+		*status = queue_on(&d->objects, queue ? queue : d->loose, s->device, &s->stream);
+		if (*status) {
+			s->refused = *status;
+			return STEP_BACK;
+		}
+	}
+	*status = launch_uses(d, s);
+	return *status ? STEP_FAIL : STEP_ON;
+}
+
+/* This device will not have it. */
+static void exclude(struct dispatch *d, struct stage *s, int status)
+{
+	s->last = status == STATUS_DEVICE_NOT_AVAILABLE ? STATUS_OUT_OF_RESOURCES : status;
+	s->excluded |= 1u << s->device;
+	leave(d, s);
+}
+
+static enum step wait_memory(struct dispatch *d, struct stage *s)
+{
+	if (s->head)
+		list_push_front(&d->memory[s->device], s);
+	else
+		list_push(&d->memory[s->device], s);
+	return STEP_WAIT;
+}
+
+/* Is anything there in use that is not its own? It will be free then. */
+static bool others_use(const struct dispatch *d, unsigned device, uint32_t mark)
+{
+	const struct replica *replica = d->objects.residency.devices[device].first;
+	for (; replica; replica = replica->next) {
+		if ((replica->pins || replica->moves) && replica->storage->mark != mark)
+			return true;
+	}
+	return false;
+}
+
+static enum step make_room(struct dispatch *d, struct stage *s, uint64_t bytes)
+{
+	int rc = move_evict(d, s->device, bytes, d->mark);
+	if (rc > 0)
+		return STEP_ON;
+	if (rc < 0 && !others_use(d, s->device, d->mark)) {
+		exclude(d, s, STATUS_NO_MEMORY);
+		return STEP_BACK;
+	}
+	/* From now on it comes before whatever is new there. */
+	if (rc < 0)
+		d->starving |= 1u << s->device;
+	return wait_memory(d, s);
+}
+
+/* Marks what it uses there. Return: bytes of that which have no memory there yet. */
+static uint64_t mark_uses(struct dispatch *d, const struct stage *s)
+{
+	uint64_t need = 0;
+	if (!++d->mark)
+		d->mark = 1;
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		struct storage *storage = s->uses[i].use.storage;
+		if (storage->mark != d->mark && !storage->on[s->device])
+			need += storage->size;
+		storage->mark = d->mark;
+	}
+	return need;
+}
+
+static enum step admit(struct dispatch *d, struct stage *s, int *status)
+{
+	struct residency *r = &d->objects.residency;
+	struct residency_device *memory = &r->devices[s->device];
+	uint64_t need = mark_uses(d, s);
+	bool behind = d->memory[s->device].first || d->starving >> s->device & 1;
+	if (!s->head && (need ? behind : d->starving >> s->device & 1))
+		return wait_memory(d, s);
+	while (need && !residency_room(r, s->device, need)) {
+		enum step step = make_room(d, s, memory->used + need - memory->limit);
+		if (step != STEP_ON)
+			return step;
+	}
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		struct storage *storage = s->uses[i].use.storage;
+		if (!storage->on[s->device] && residency_admit(r, storage, s->device)) {
+			*status = STATUS_OUT_OF_HOST_MEMORY;
+			return STEP_FAIL;
+		}
+		s->uses[i].pinned = storage->on[s->device];
+		replica_pin(r, s->uses[i].pinned);
+	}
+	move_resident(d, s->device);
+	if (s->head)
+		d->starving &= ~(1u << s->device);
+	s->head = false;
+	return STEP_ON;
+}
+
+static bool admitted(const struct stage *s)
+{
+	return !s->nuses || s->uses[0].pinned;
+}
+
+/* The device has said that it cannot. */
+static enum step refused(struct dispatch *d, struct stage *s)
+{
+	int status = s->refused;
+	s->refused = 0;
+	if (s->device == NOWHERE)
+		return STEP_BACK;
+	if (status == STATUS_NO_MEMORY) {
+		uint64_t largest = 1;
+		mark_uses(d, s);
+		for (uint32_t i = 0; i < s->nuses; i++) {
+			if (s->uses[i].use.storage->size > largest)
+				largest = s->uses[i].use.storage->size;
+		}
+		enum step step = make_room(d, s, largest);
+		return step == STEP_ON ? STEP_BACK : step;
+	}
+	if (status == STATUS_DEVICE_NOT_AVAILABLE)
+		dispatch_device_lost(d, s->device);
+	exclude(d, s, status);
+	return STEP_BACK;
+}
+
+/* A move could not be begun. */
+static enum step move_refused(struct dispatch *d, struct stage *s,
+			      const struct residency_move *move, int rc, int *status)
+{
+	unsigned device = move->to == RESIDENCY_HOME ? move->from : move->to;
+	*status = rc;
+	if (rc == STATUS_OUT_OF_RESOURCES && (d->moves[device] || d->given[device])) {
+		list_push(&d->full, s);
+		return STEP_WAIT;
+	}
+	if (rc == STATUS_DEVICE_NOT_AVAILABLE) {
+		dispatch_device_lost(d, device);
+		return STEP_BACK;
+	}
+	if (move->to == RESIDENCY_HOME || rc == STATUS_OUT_OF_HOST_MEMORY)
+		return STEP_FAIL;
+	s->refused = rc;
+	return STEP_BACK;
+}
+
+/* *later: something has to end first. */
+static enum step fetch(struct dispatch *d, struct stage *s, struct stage_use *use, bool *later,
+		       int *status)
+{
+	struct residency_plan plan;
+	enum residency_answer answer = residency_plan(&use->use, &plan);
+	if (answer == RESIDENCY_POISONED) {
+		fail_because(d, s->command, ARAX_WHY_POISONED);
+		*status = STATUS_OUT_OF_RESOURCES;
+		return STEP_FAIL;
+	}
+	for (unsigned i = 0; i < plan.nrides; i++) {
+		if (!transfer_ride((struct transfer *)plan.rides[i], s))
+			answer = RESIDENCY_WAIT;
+	}
+	for (unsigned i = 0; i < plan.nmoves; i++) {
+		const struct residency_move *move = &plan.moves[i];
+		int rc = transfer_begin(d, move, move->to == s->device ? s->stream : NULL, s);
+		if (rc)
+			return move_refused(d, s, move, rc, status);
+	}
+	/* The first that is copied there says whether there is any memory for it. */
+	if (use->pinned && !use->pinned->proven && use->pinned->moves)
+		answer = RESIDENCY_WAIT;
+	*later = answer == RESIDENCY_WAIT;
+	return STEP_ON;
+}
+
+/* Everything that is missing sets out at once; then it waits for one of them. */
+static enum step fetch_all(struct dispatch *d, struct stage *s, int *status)
+{
+	struct storage *wait = NULL;
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		bool later = false;
+		enum step step = fetch(d, s, &s->uses[i], &later, status);
+		if (step != STEP_ON)
+			return step;
+		if (later && !wait)
+			wait = s->uses[i].use.storage;
+	}
+	if (!wait)
+		return STEP_ON;
+	wait_storage(wait, s);
+	return STEP_WAIT;
+}
+
+/* ---- execution ------------------------------------------------------------------------------ */
+
+static int uses_begin(struct dispatch *d, struct stage *s)
+{
+	struct residency *r = &d->objects.residency;
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		if (residency_use_begin(r, &s->uses[i].activity, &s->uses[i].use)) {
+			uses_end(d, s);
+			return STATUS_OUT_OF_HOST_MEMORY;
+		}
+		s->uses[i].begun = true;
+	}
+	return 0;
+}
+
+/* To its device. Return: what that says. */
+static int give(struct dispatch *d, struct stage *s)
+{
+	struct command *c = s->command;
+	const struct kernel *kernel = ((const struct launch *)c->work)->kernel;
+	int rc = uses_begin(d, s);
+	if (rc)
+		return rc;
+	c->ran = true;
+	s->given = true;
+	s->serial = ++d->serial;
+	if (on_discrete(d, s) && !(kernel->proven >> s->device & 1)) {
+		s->unproven = true;
+		d->unproven[s->device]++;
+	}
+	rc = launch_on(d, c, s->device);
+	if (!rc) {
+		s->counted = false; /* settle() sees to it */
+		return 0;
+	}
+	if (s->unproven)
+		d->unproven[s->device]--;
+	s->given = s->unproven = c->ran = false;
+	uses_end(d, s);
+	return rc;
+}
+
+static enum step go_launch(struct dispatch *d, struct stage *s, int *status)
+{
+	struct command *c = s->command;
+	const struct kernel *kernel = ((const struct launch *)c->work)->kernel;
+	bool discrete = on_discrete(d, s);
+	c->node.state = GRAPH_RUNNING;
+	*status = give(d, s);
+	if (!*status)
+		return STEP_ON;
+	c->node.state = GRAPH_READY;
+	if (!discrete && !(kernel->failed >> s->device & 1))
+		return STEP_FAIL;
+	if (*status == STATUS_OUT_OF_RESOURCES && (d->moves[s->device] || d->given[s->device])) {
+		list_push(&d->full, s);
+		return STEP_WAIT;
+	}
+	s->refused = *status;
+	return STEP_BACK;
+}
+
+/* Whatever it writes at home is newest there now; the client's commands come back to that when
+ * they have ended (stage_host_ended()). */
+static int overwrite(struct dispatch *d, const struct stage *s)
+{
+	const struct command *c = s->command;
+	bool everything = c->op == ARAX_OP_HOST && !c->len;
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		struct residency_use use = s->uses[i].use;
+		use.write |= everything && c->access & ARAX_ACCESS_WRITE && !use.storage->active;
+		if (use.write && residency_overwrite(&d->objects.residency, &use))
+			return STATUS_OUT_OF_HOST_MEMORY;
+	}
+	return 0;
+}
+
+static int go_home(struct dispatch *d, struct stage *s)
+{
+	struct command *c = s->command;
+	int status;
+	if (c->op == ARAX_OP_COPY || c->op == ARAX_OP_FILL) {
+		status = uses_begin(d, s);
+	} else {
+		status = overwrite(d, s);
+		stage_over(d, c);
+	}
+	return status ? command_end(d, c, status) : command_go(d, c);
+}
+
+static enum step prepare(struct dispatch *d, struct stage *s, int *status)
+{
+	enum step step = STEP_ON;
+	if (s->failed) {
+		*status = s->failed;
+		return STEP_FAIL;
+	}
+	if (s->refused)
+		return refused(d, s);
+	if (s->command->op == ARAX_OP_LAUNCH) {
+		if (s->device != NOWHERE && (d->lost | d->draining) >> s->device & 1)
+			leave(d, s);
+		if (s->device == NOWHERE)
+			step = choose(d, s, status);
+		if (step == STEP_ON && on_discrete(d, s) && !admitted(s))
+			step = admit(d, s, status);
+	}
+	return step == STEP_ON ? fetch_all(d, s, status) : step;
+}
+
+/* Return: 0 or -errno. */
+static int stage_run(struct dispatch *d, struct stage *s)
+{
+	struct command *c = s->command;
+	enum step step;
+	int status = 0;
+	do {
+		step = prepare(d, s, &status);
+		if (step == STEP_ON && c->op != ARAX_OP_LAUNCH)
+			return go_home(d, s);
+		if (step == STEP_ON)
+			step = go_launch(d, s, &status);
+	} while (step == STEP_BACK);
+	if (step == STEP_FAIL)
+		return command_end(d, c, status);
+	if (step == STEP_ON && c->inlined)
+		return command_end(d, c, c->status);
+	return 0;
+}
+
+int stage_launch(struct dispatch *d, struct command *c)
+{
+	if (launch_keep(c) || (!c->stage && !stage_new(c)))
+		return command_end(d, c, STATUS_OUT_OF_HOST_MEMORY);
+	return stage_run(d, c->stage);
+}
+
+bool stage_home(struct dispatch *d, struct command *c, int *rc)
+{
+	if (!d->objects.residency.nindex)
+		return false;
+	struct stage *s = stage_new(c);
+	int status = s ? home_uses(d, s) : STATUS_OUT_OF_HOST_MEMORY;
+	if (!status && !s->nuses) {
+		stage_over(d, c);
+		return false;
+	}
+	if (!status && c->work && box_keep(c))
+		status = STATUS_OUT_OF_HOST_MEMORY;
+	*rc = status ? command_end(d, c, status) : stage_run(d, s);
+	return true;
+}
+
+/* Right behind its predecessor, without waiting for anything. */
+static bool chain_ready(struct dispatch *d, struct stage *s)
+{
+	struct queue *queue = s->command->queue;
+	int status = 0;
+	if (on_discrete(d, s)) {
+		if (d->unproven[s->device] || d->memory[s->device].first ||
+		    d->starving >> s->device & 1 ||
+		    queue_on(&d->objects, queue ? queue : d->loose, s->device, &s->stream))
+			return false;
+		if (launch_uses(d, s) ||
+		    !residency_room(&d->objects.residency, s->device, mark_uses(d, s)) ||
+		    admit(d, s, &status) != STEP_ON)
+			return false;
+	} else if (launch_uses(d, s)) {
+		return false;
+	}
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		struct residency_plan plan;
+		if (residency_plan(&s->uses[i].use, &plan) != RESIDENCY_READY)
+			return false;
+	}
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		bool later = false;
+		if (fetch(d, s, &s->uses[i], &later, &status) != STEP_ON || later)
+			return false;
+	}
+	return true;
+}
+
+bool stage_chain(struct dispatch *d, struct command *c, struct command *before, unsigned device)
+{
+	if (launch_keep(c) || (!c->stage && !stage_new(c)))
+		return false;
+	struct stage *s = c->stage;
+	s->device = (uint8_t)device;
+	if (chain_ready(d, s)) {
+		enum graph_state state = c->node.state;
+		graph_chain(&c->node);
+		launch_after(c, before);
+		uint64_t behind = d->serial;
+		if (!give(d, s)) {
+			if (c->queue)
+				c->queue->followed = behind;
+			return true;
+		}
+		launch_after(c, NULL);
+		c->node.state = state;
+	}
+	list_remove(&d->full, s);
+	fail_because(d, c, ARAX_WHY_NONE);
+	stage_over(d, c);
+	return false;
+}
+
+/* ---- its end -------------------------------------------------------------------------------- */
+
+/* It was not executed, and never will be by this device. */
+static bool never_here(int status)
+{
+	switch (status) {
+	case -10: /* CL_IMAGE_FORMAT_NOT_SUPPORTED */
+	case -13: /* CL_MISALIGNED_SUB_BUFFER_OFFSET */
+	case -40: /* CL_INVALID_IMAGE_SIZE */
+		return true;
+	default: /* CL_INVALID_PROGRAM_EXECUTABLE to CL_INVALID_GLOBAL_OFFSET */
+		return (status <= -45 && status >= -56) || status == -63;
+	}
+}
+
+/* For the next time. */
+static void remember(struct stage *s, int status)
+{
+	uint32_t bit = 1u << s->device;
+	struct kernel *kernel = ((const struct launch *)s->command->work)->kernel;
+	if (status >= -48 && status <= -45)
+		kernel->failed |= bit;
+	if (status != -10 && status != -40)
+		return;
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		struct mem *root = s->uses[i].use.storage->owner;
+		if (s->uses[i].use.storage->unit)
+			root->failed |= bit;
+	}
+}
+
+static int once_more(struct dispatch *d, struct command *c)
+{
+	struct stage *s = c->stage;
+	uses_end(d, s);
+	if (s->unproven)
+		d->unproven[s->device]--;
+	s->given = s->returned = s->unproven = false;
+	s->counted = true;
+	d->devices[s->device].queued++;
+	c->ran = false;
+	c->start_ns = c->end_ns = 0;
+	if (c->node.pending) {
+		/* Its predecessor is not through yet: it comes out of the graph later. */
+		exclude(d, s, s->refused);
+		s->refused = 0;
+		c->node.state = GRAPH_WAITING;
+		launch_after(c, NULL);
+		return 0;
+	}
+	c->node.state = GRAPH_READY;
+	return stage_run(d, s);
+}
+
+static int finish(struct dispatch *d, struct command *c)
+{
+	struct stage *s = c->stage;
+	struct kernel *kernel = ((const struct launch *)c->work)->kernel;
+	int status = c->status;
+	bool followed = c->queue && s->serial <= c->queue->followed;
+	if (s->broken) {
+		status = status < 0 ? status : s->broken;
+	} else if (!followed && (status == STATUS_NO_MEMORY || never_here(status))) {
+		remember(s, status);
+		s->refused = status;
+		return once_more(d, c);
+	}
+	if (!status)
+		kernel->proven |= 1u << s->device;
+	if (status == STATUS_DEVICE_NOT_AVAILABLE) {
+		dispatch_device_lost(d, s->device);
+		fail_because(d, c, ARAX_WHY_DEVICE_LOST);
+		status = STATUS_OUT_OF_RESOURCES;
+	}
+	return command_end(d, c, status);
+}
+
+bool stage_ended(struct dispatch *d, struct command *c, int *rc)
+{
+	struct stage *s = c->stage;
+	if (!s->given || !on_discrete(d, s)) {
+		stage_over(d, c);
+		return false;
+	}
+	stage_wake_memory(d, s->device);
+	s->returned = true;
+	*rc = s->riding ? 0 : finish(d, c);
+	return true;
+}
+
+int stage_moved(struct dispatch *d, struct stage *s, bool to_home, int status)
+{
+	struct command *c = s->command;
+	if (status && c) {
+		if (s->given)
+			s->broken = status;
+		else if (!to_home)
+			s->refused = status;
+		else if (status != STATUS_DEVICE_NOT_AVAILABLE)
+			s->failed = status;
+	}
+	stage_unride(s);
+	return c && s->returned && !s->riding ? finish(d, c) : 0;
+}
+
+void stage_host_ended(struct dispatch *d, struct command *c)
+{
+	const struct access range = {.off = c->off, .len = c->len};
+	struct residency *r = &d->objects.residency;
+	struct storage *storage = NULL;
+	if (c->op != ARAX_OP_HOST || !(c->access & ARAX_ACCESS_WRITE))
+		return;
+	while ((storage = residency_next(r, storage, range.off, range.len))) {
+		uint64_t end = range.off + range.len, last = storage->off + storage->size;
+		uint64_t from = range.off > storage->off ? range.off : storage->off;
+		struct residency_use use = {
+		    .storage = storage,
+		    .off = from - storage->off,
+		    .len = (end < last ? end : last) - from,
+		    .place = RESIDENCY_HOME,
+		};
+		if (storage_at_home(storage))
+			continue;
+		residency_use_whole(&use);
+		residency_reassert(r, &use, c->exact && !use.needs);
+		stage_wake_storage(d, storage);
+	}
+}
+
+/* ---- what has changed ----------------------------------------------------------------------- */
+
+void stage_device_lost(struct dispatch *d, unsigned device)
+{
+	for (struct storage *s = d->objects.residency.all; s; s = s->next)
+		stage_wake_storage(d, s);
+	list_move(&d->again, &d->memory[device]);
+	list_move(&d->again, &d->full);
+	d->starving &= ~(1u << device);
+	d->memory_again &= ~(1u << device);
+	d->place_again = true;
+}
+
+bool stage_waits(const struct dispatch *d)
+{
+	return atomic_load_explicit(&d->moved, memory_order_relaxed) ||
+	       atomic_load_explicit(&d->objects.built, memory_order_relaxed) || d->again.first ||
+	       d->memory_again || d->place_again;
+}
+
+/* Who waits for memory, one after the other, as long as each gets it. */
+static int run_memory(struct dispatch *d, unsigned device)
+{
+	struct stage_list *list = &d->memory[device];
+	int rc = 0;
+	while (!rc && list->first) {
+		struct stage *s = list_pop(list);
+		s->head = true;
+		s->refs++; /* it may end */
+		rc = stage_run(d, s);
+		bool waits = list->first == s;
+		stage_put(s);
+		if (waits)
+			break;
+	}
+	return rc;
+}
+
+static int run_placing(struct dispatch *d)
+{
+	struct stage_list list = d->placing;
+	int rc = 0;
+	d->placing = (struct stage_list){0};
+	for (unsigned i = 0; i < WINDOW && list.first && !rc; i++)
+		rc = stage_run(d, list_pop(&list));
+	/* Those that still wait are older than those that were not asked. */
+	list_move(&d->placing, &list);
+	return rc;
+}
+
+int stage_step(struct dispatch *d)
+{
+	int rc = 0;
+	while (!rc && stage_waits(d)) {
+		struct stage *s;
+		builds_drain(d);
+		if (atomic_load_explicit(&d->moved, memory_order_relaxed))
+			rc = transfers_drain(d);
+		while (!rc && (s = list_pop(&d->again)))
+			rc = stage_run(d, s);
+		for (unsigned i = 0; !rc && d->memory_again; i = (i + 1) % POLICY_DEVICES) {
+			if (!(d->memory_again >> i & 1))
+				continue;
+			d->memory_again &= ~(1u << i);
+			rc = run_memory(d, i);
+		}
+		if (!rc && d->place_again) {
+			d->place_again = false;
+			rc = run_placing(d);
+		}
+		move_drain(d);
+	}
+	return rc;
+}
