@@ -74,36 +74,82 @@ int command_open(struct dispatch *d, const struct arax_record *record, struct co
 	return 0;
 }
 
+/* The command before it in its as-if queue, behind which its end is to be seen. */
+static void line_after(struct command *c)
+{
+	struct graph_node *before = c->node.prev;
+	atomic_store_explicit(&c->after, before ? command_of(before) : NULL, memory_order_relaxed);
+}
+
+/* A place in an as-if queue, by what the command touches. One that has failed already touches
+ * nothing, and its work may be half of one. The client shows the end of HOST commands. */
+static int line_enqueue(struct dispatch *d, struct command *c, const struct arax_record *record)
+{
+	bool point = false;
+	uint32_t n = c->error ? 0 : command_accesses(d, c, record, d->access_scratch, &point);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct access *access = &d->access_scratch[i];
+		d->graph_scratch[i] = (struct graph_access){
+		    .begin = access->off,
+		    .end = access->off + access->len,
+		    .write = access->what != ARAX_ACCESS_READ,
+		};
+	}
+	enum graph_place place = point			 ? GRAPH_PLACE_POINT
+				 : c->op == ARAX_OP_HOST ? GRAPH_PLACE_FIRST
+							 : GRAPH_PLACE_ANY;
+	int rc = graph_enqueue_line(&d->graph, &c->node, d->graph_scratch, n, place);
+	if (rc)
+		return rc;
+	line_after(c);
+	if (c->trace_id)
+		trace_line(d, c, point);
+	return 0;
+}
+
 /* The wait list, then the place in the queue. */
 int command_enqueue(struct dispatch *d, struct command *c, const struct arax_record *record,
 		    bool all, bool barrier)
 {
 	const uint32_t *waits = arax_record_waits(record);
+	struct queue *queue = NULL;
+	uint32_t edges = record->nwait + (all ? d->inflight : 1);
+	bool line = false;
 	if (c->trace_id)
 		trace_entered(d, c, record);
+	if (record->queue) {
+		queue = (struct queue *)objects_get(&d->objects, record->queue);
+		line = queue && graph_lines(&d->graph, &queue->graph);
+	}
+	if (line)
+		edges = 2u * record->nwait + GRAPH_CONFLICTS + 3;
 	/* Without room for its edges it has no place in the order, and fails at once. */
-	int rc = graph_reserve(&d->graph, record->nwait + (all ? d->inflight : 1));
+	int rc = graph_reserve(&d->graph, edges);
 	if (rc) {
 		c->error = STATUS_OUT_OF_HOST_MEMORY;
 		return 0;
 	}
+	if (line)
+		graph_line(&c->node, &queue->graph);
 	for (uint32_t i = 0; i < record->nwait && !rc; i++)
 		rc = graph_wait(&d->graph, &c->node, &d->commands[waits[i]].node);
 	if (rc || !record->queue)
 		return rc;
-	c->queue = (struct queue *)objects_get(&d->objects, record->queue);
-	if (!c->queue && d->objects.lost) {
+	if (!queue && d->objects.lost) {
 		c->error = STATUS_OUT_OF_HOST_MEMORY;
 		return 0;
 	}
-	if (!c->queue) {
+	if (!queue) {
 		d->why = "undefined queue";
 		return -EPROTO;
 	}
-	object_ref(&c->queue->object);
+	c->queue = queue;
+	object_ref(&queue->object);
+	if (line)
+		return line_enqueue(d, c, record);
 	if (c->trace_id)
 		trace_order(d, c, all, barrier);
-	return graph_enqueue(&d->graph, &c->node, &c->queue->graph, all, barrier);
+	return graph_enqueue(&d->graph, &c->node, &queue->graph, all, barrier);
 }
 
 /* The command is entered: run it now or keep it for later. A launch that starts at once is
@@ -128,6 +174,8 @@ int command_submit(struct dispatch *d, struct command *c)
 
 int command_start(struct dispatch *d, struct command *c)
 {
+	if (c->node.line)
+		line_after(c);
 	if (c->node.failed)
 		return command_end(d, c, STATUS_WAIT_FAILED);
 	if (c->error)
@@ -281,6 +329,7 @@ static bool work_waits(void *arg)
 	return arax_ring_pending(&d->sq) || arax_ring_pending(&d->hq) ||
 	       atomic_load_explicit(&d->done, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->fatal, memory_order_relaxed) ||
+	       atomic_load_explicit(&d->mail, memory_order_relaxed) ||
 	       (d->spread && stage_waits(d));
 }
 
@@ -320,6 +369,8 @@ static int check_parked(struct dispatch *d)
 static int step(struct dispatch *d)
 {
 	int rc = 0;
+	if (atomic_load_explicit(&d->mail, memory_order_relaxed))
+		control_step(d);
 	if (atomic_load_explicit(&d->done, memory_order_relaxed))
 		rc = drain_done(d);
 	if (!rc && d->spread)
@@ -393,19 +444,22 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	d->launch_scratch = malloc(sizeof(struct launch) + 1024 * sizeof(struct launch_arg));
 	d->arg_scratch = malloc(1024 * sizeof(struct arax_launch_arg));
 	d->access_scratch = malloc(1024 * sizeof(struct access));
+	d->graph_scratch = malloc(1024 * sizeof(struct graph_access));
 	d->loose = queue_new(true);
 	if (!d->record || !d->launch_scratch || !d->arg_scratch || !d->access_scratch ||
-	    !d->loose) {
+	    !d->graph_scratch || !d->loose) {
 		free(d->record);
 		free(d->launch_scratch);
 		free(d->arg_scratch);
 		free(d->access_scratch);
+		free(d->graph_scratch);
 		free(d->loose);
 		free(d);
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&d->cq_lock, NULL);
 	graph_init(&d->graph);
+	d->graph.as_if = config->as_if;
 	rings_init(d);
 	devices_init(d);
 	trace_init(d);

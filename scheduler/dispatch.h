@@ -12,6 +12,7 @@
 #include "devices/device.h"
 #include "scheduler/policy.h"
 #include "transport/control.h"
+#include "transport/socket.h"
 
 struct dispatch;
 struct copy_engine;
@@ -31,6 +32,7 @@ struct dispatch_config {
 	void (*drained)(void *arg, unsigned device); /* nothing is on the device any more */
 	void (*log)(void *arg, const char *line);
 	void *arg;
+	bool as_if; /* in-order queues are as-if (scheduler/graph.h) from the start */
 };
 
 /** engine_new() - the thread for large copies, for who cannot make one later. Return: 0 or -errno.
@@ -76,5 +78,17 @@ void dispatch_device_lost(struct dispatch *dispatch, unsigned index);
 
 /** dispatch_device() - the device with this index, or NULL. */
 struct arax_device *dispatch_device(struct dispatch *dispatch, unsigned index);
+
+/**
+ * dispatch_post() - a message from araxd, on any thread
+ * @data, @size: ARAX_CONTROL_DEVICE or _POLICY
+ * @fds: what came with it, or -1; closed by the dispatcher, whatever happens
+ *
+ * It takes effect between two commands.
+ *
+ * Return: 0, -EPROTO for another message, or -ENOMEM.
+ */
+int dispatch_post(struct dispatch *dispatch, const void *data, size_t size,
+		  const int fds[ARAX_FDS_MAX]);
 
 #endif

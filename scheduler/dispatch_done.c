@@ -6,25 +6,38 @@
  * Publication has one rule: nothing is published before what it depends on. On the dispatch thread
  * the graph sees to it. A device's thread publishes by itself, because a way through the dispatch
  * thread would cost a wake-up; it may do so since a command only runs there when its predecessors
- * are published, or when it is chained behind one, which is looked at under the lock. The command
- * is on the done stack before its outcome is visible, so that a client that uses the slot again
- * at once finds the dispatcher able to learn that it is free.
+ * are published, or when it is chained behind one or later than one in an as-if queue, which is
+ * looked at under the lock. The command is on the done stack before its outcome is visible, so that
+ * a client that uses the slot again at once finds the dispatcher able to learn that it is free.
  */
 #include "scheduler/dispatch_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+/* In a queue whose order is as-if nobody shall see that a command ended before an earlier one: it
+ * keeps how long it took, and moves. Return: by how much. */
+static uint64_t later_by(struct command *c)
+{
+	uint64_t last = c->queue->ended_ns;
+	if (c->end_ns >= last) {
+		c->queue->ended_ns = c->end_ns;
+		return 0;
+	}
+	return last - c->end_ns;
+}
+
 /* cq_lock is held. Counted first: on what it sees a client may end, and its tenant with it. */
 static int publish_locked(struct dispatch *d, struct command *c, int status)
 {
 	struct arax_slot *slot = &d->shm->slots[c->slot];
+	uint64_t moved = c->node.line ? later_by(c) : 0;
 	stats_ended(d, c, status);
 	slot->device = c->device;
 	atomic_store_explicit(&slot->submit_ns, c->submit_ns ? c->submit_ns : c->start_ns,
 			      memory_order_relaxed);
-	atomic_store_explicit(&slot->start_ns, c->start_ns, memory_order_relaxed);
-	atomic_store_explicit(&slot->end_ns, c->end_ns, memory_order_relaxed);
+	atomic_store_explicit(&slot->start_ns, c->start_ns + moved, memory_order_relaxed);
+	atomic_store_explicit(&slot->end_ns, c->end_ns + moved, memory_order_relaxed);
 	atomic_store_explicit(&slot->result, c->result, memory_order_relaxed);
 	atomic_store_explicit(&slot->status, status, memory_order_release);
 	d->since_room++;
@@ -142,7 +155,7 @@ int command_end(struct dispatch *d, struct command *c, int status)
 		stage_over(d, c);
 	if (c->node.pending) {
 		/* Chained, and its predecessor is not through yet: it comes out of the graph. */
-		graph_finish(&d->graph, &c->node, status);
+		graph_end(&d->graph, &c->node, status);
 		return 0;
 	}
 	times_complete(c);
@@ -155,6 +168,9 @@ int command_end(struct dispatch *d, struct command *c, int status)
 		if (c->result)
 			return announce_print(d, c);
 	}
+	/* Its followers begin; others see its end when its turn in the queue has come. */
+	if (c->node.line && !graph_end(&d->graph, &c->node, status))
+		return 0;
 	int rc = publish(d, c, status);
 	if (!rc)
 		command_retire(d, c, status);
@@ -267,6 +283,8 @@ static int host_completed(struct dispatch *d, uint32_t entry)
 		stage_host_ended(d, c);
 	pthread_mutex_lock(&d->cq_lock);
 	stats_ended(d, c, status);
+	if (c->node.line)
+		c->queue->ended_ns = arax_now_ns();
 	pthread_mutex_unlock(&d->cq_lock);
 	command_retire(d, c, status);
 	return 1;

@@ -81,12 +81,14 @@ struct command {
 	uint64_t handed_ns; /* when an idle device got it from this thread; else 0 */
 	int status;
 	struct command *link;		 /* done stack, held list, copy engine */
-	_Atomic(struct command *) after; /* chained behind this one */
+	_Atomic(struct command *) after; /* nothing is to be seen of it before this one's end */
 	atomic_bool published;
 	/* dispatch_trace.c; 0: not traced, and then the rest is not looked at */
 	uint64_t trace_id, queued_ns, deps[ARAX_TRACE_DEPS];
 	uint32_t ndeps, queue_handle;
 };
+
+struct message;
 
 struct command_list {
 	struct command *first, *last;
@@ -130,10 +132,12 @@ struct dispatch {
 	_Atomic(struct command *) done; /* ended elsewhere, newest first */
 	atomic_uint others;		/* in flight but not running, when we went to sleep */
 	atomic_int fatal;
+	_Atomic(struct message *) mail; /* from araxd, newest first */
 
 	struct launch *launch_scratch;
 	struct arax_launch_arg *arg_scratch;
 	struct access *access_scratch;
+	struct graph_access *graph_scratch;
 	void *record; /* scratch copy, ARAX_RECORD_MAX */
 
 	/* Several devices (dispatch_place.c, _stage.c, _move.c, _devices.c). Only where spread:
@@ -194,6 +198,9 @@ int launch_print(struct dispatch *d, struct command *c);
 void group_choose(const size_t global[3], unsigned dims, unsigned parallel, size_t max,
 		  size_t local[3]);
 
+/* dispatch_control.c */
+void control_step(struct dispatch *d);
+
 /* dispatch_access.c */
 struct access {
 	struct mem *mem;   /* the object as it was passed; NULL when only a range is known */
@@ -236,10 +243,12 @@ uint32_t place_now(const struct dispatch *d, const struct launch *launch, uint32
 /** place_pick() - the policy's choice. */
 unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask);
 
-/* Nothing is to be seen of a launch before what it was given to a device right behind. */
+/* Nothing is to be seen of a launch before what it was given to a device right behind. In an as-if
+ * queue that is so anyway. */
 static inline void launch_after(struct command *c, struct command *before)
 {
-	atomic_store_explicit(&c->after, before, memory_order_relaxed);
+	if (!c->node.line)
+		atomic_store_explicit(&c->after, before, memory_order_relaxed);
 }
 
 /* dispatch_stage.c */
@@ -325,6 +334,7 @@ static inline void trace_open(struct dispatch *d, struct command *c)
 }
 void trace_entered(struct dispatch *d, struct command *c, const struct arax_record *record);
 void trace_order(struct dispatch *d, struct command *c, bool all, bool barrier);
+void trace_line(struct dispatch *d, struct command *c, bool point);
 void trace_host(struct dispatch *d, const struct command *c);
 void trace_moved(struct dispatch *d, const struct transfer *t);
 void trace_ended(struct dispatch *d, const struct command *c, int status);

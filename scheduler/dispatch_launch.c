@@ -253,12 +253,14 @@ int launch_on(struct dispatch *d, struct command *c, unsigned device)
 	/* One that had to be brought there first is among the queued ones already. */
 	uint32_t more = dev->discrete ? 0 : 1;
 	d->devices[device].queued += more;
+	c->node.lane = (uint8_t)(device + 1);
 	if (!d->given[device]++)
 		stats_running(d, device, true);
 	rc = dev->ops->launch(dev, stream, &launch);
 	if (rc) {
 		d->running--;
 		d->on_devices--;
+		c->node.lane = 0;
 		d->devices[device].queued -= more;
 		stats_running(d, device, --d->given[device] != 0);
 	}

@@ -131,6 +131,23 @@ void trace_order(struct dispatch *d, struct command *c, bool all, bool barrier)
 		queue->barrier = queue->last;
 }
 
+/* In an as-if queue: what graph_enqueue_line() has found, and an ordering point is behind the last
+ * command of all. */
+void trace_line(struct dispatch *d, struct command *c, bool point)
+{
+	struct queue *queue = c->queue;
+
+	for (uint32_t i = 0; i < d->graph.nconflicts; i++) {
+		const struct command *on = command_of(d->graph.conflicts[i]);
+
+		if (on->trace_id)
+			depend(d, c, on->trace_id);
+	}
+	if (point)
+		depend_earlier(d, c, &queue->last);
+	queue->last = (struct queue_traced){.id = c->trace_id, .slot = c->slot};
+}
+
 void trace_host(struct dispatch *d, const struct command *c)
 {
 	if (c->op == ARAX_OP_HOST && c->ndeps)

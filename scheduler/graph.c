@@ -3,8 +3,11 @@
  * The order of commands, see graph.h. A command keeps a count of unfinished predecessors and a list
  * of edges to its successors; finishing it walks that list once. Edges come from a free list, so
  * that the usual command (no wait list, an idle queue) allocates nothing.
+ *
+ * In as-if queues (graph_line.c) a command has two more lists: followers, released when it has
+ * ended, and gated, released when all of its wait list has finished.
  */
-#include "scheduler/graph.h"
+#include "scheduler/graph_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,12 +15,6 @@
 #include <string.h>
 
 #define EDGES_PER_CHUNK 512
-
-struct graph_edge {
-	struct graph_edge *next;
-	struct graph_node *to;
-	bool wait;
-};
 
 void graph_init(struct graph *graph)
 {
@@ -32,17 +29,23 @@ void graph_exit(struct graph *graph)
 	memset(graph, 0, sizeof(*graph));
 }
 
+void *graph_chunk(struct graph *graph, size_t size)
+{
+	void **chunks = realloc(graph->chunks, (graph->nchunks + 1) * sizeof(void *));
+	if (!chunks)
+		return NULL;
+	graph->chunks = chunks;
+	void *chunk = malloc(size);
+	if (chunk)
+		chunks[graph->nchunks++] = chunk;
+	return chunk;
+}
+
 static int edges_grow(struct graph *graph)
 {
-	struct graph_edge **chunks =
-	    realloc(graph->chunks, (graph->nchunks + 1) * sizeof(struct graph_edge *));
-	if (!chunks)
-		return -ENOMEM;
-	graph->chunks = chunks;
-	struct graph_edge *chunk = malloc(EDGES_PER_CHUNK * sizeof(*chunk));
+	struct graph_edge *chunk = graph_chunk(graph, EDGES_PER_CHUNK * sizeof(*chunk));
 	if (!chunk)
 		return -ENOMEM;
-	chunks[graph->nchunks++] = chunk;
 	graph->nspare += EDGES_PER_CHUNK;
 	for (int i = 0; i < EDGES_PER_CHUNK; i++) {
 		chunk[i].next = graph->spare;
@@ -61,7 +64,8 @@ int graph_reserve(struct graph *graph, uint32_t edges)
 	return 0;
 }
 
-static int edge_add(struct graph *graph, struct graph_node *from, struct graph_node *to, bool wait)
+int graph_edge(struct graph *graph, struct graph_edge **list, struct graph_node *to,
+	       enum graph_edge_kind kind)
 {
 	if (!graph->spare) {
 		int rc = edges_grow(graph);
@@ -71,10 +75,14 @@ static int edge_add(struct graph *graph, struct graph_node *from, struct graph_n
 	struct graph_edge *edge = graph->spare;
 	graph->spare = edge->next;
 	graph->nspare--;
-	*edge = (struct graph_edge){.next = from->successors, .to = to, .wait = wait};
-	from->successors = edge;
-	to->pending++;
-	to->wait_edges += wait;
+	*edge = (struct graph_edge){.next = *list, .to = to, .kind = kind};
+	*list = edge;
+	if (kind == EDGE_GATE) {
+		to->gates++;
+	} else {
+		to->pending++;
+		to->wait_edges += kind == EDGE_WAIT;
+	}
 	return 0;
 }
 
@@ -82,7 +90,8 @@ void graph_open(struct graph *graph, struct graph_node *node)
 {
 	(void)graph;
 	assert(node->state == GRAPH_FREE);
-	memset(node, 0, sizeof(*node));
+	memset(node, 0, offsetof(struct graph_node, line));
+	node->line = NULL;
 	node->state = GRAPH_WAITING;
 }
 
@@ -94,13 +103,15 @@ int graph_wait(struct graph *graph, struct graph_node *node, struct graph_node *
 		node->failed |= pred->status < 0;
 		return 0;
 	}
+	if (node->line)
+		return graph_wait_line(graph, node, pred);
 	/* A wait list often names a command twice in a row; the newest edge tells. */
 	if (pred->successors && pred->successors->to == node)
 		return 0;
-	return edge_add(graph, pred, node, true);
+	return graph_edge(graph, &pred->successors, node, EDGE_WAIT);
 }
 
-static void queue_append(struct graph_queue *queue, struct graph_node *node)
+void graph_append(struct graph_queue *queue, struct graph_node *node)
 {
 	node->queue = queue;
 	node->prev = queue->last;
@@ -135,7 +146,7 @@ static int order_after(struct graph *graph, struct graph_node *node, struct grap
 {
 	if (!pred || (pred->successors && pred->successors->to == node))
 		return 0;
-	return edge_add(graph, pred, node, false);
+	return graph_edge(graph, &pred->successors, node, EDGE_ORDER);
 }
 
 int graph_enqueue(struct graph *graph, struct graph_node *node, struct graph_queue *queue, bool all,
@@ -153,7 +164,7 @@ int graph_enqueue(struct graph *graph, struct graph_node *node, struct graph_que
 	}
 	if (rc)
 		return rc;
-	queue_append(queue, node);
+	graph_append(queue, node);
 	if (barrier)
 		queue->barrier = node;
 	return 0;
@@ -168,7 +179,7 @@ bool graph_close(struct graph_node *node)
 	return true;
 }
 
-static void ready_append(struct graph *graph, struct graph_node *node)
+void graph_ready(struct graph *graph, struct graph_node *node)
 {
 	node->ready_next = NULL;
 	if (graph->ready_last)
@@ -191,6 +202,8 @@ struct graph_node *graph_next(struct graph *graph)
 
 struct graph_node *graph_chainable(const struct graph_node *node)
 {
+	if (node->line)
+		return graph_chainable_line(node);
 	if (node->state != GRAPH_WAITING || node->pending != 1 || node->wait_edges || node->failed)
 		return NULL;
 	if (!node->queue || node->queue->out_of_order)
@@ -199,43 +212,38 @@ struct graph_node *graph_chainable(const struct graph_node *node)
 	return node->prev && node->prev->state == GRAPH_RUNNING ? node->prev : NULL;
 }
 
-static void release_successor(struct graph *graph, const struct graph_edge *edge, int32_t status)
+void graph_less(struct graph *graph, struct graph_node *node)
+{
+	assert(node->pending > 0);
+	if (--node->pending)
+		return;
+	if (node->state == GRAPH_WAITING)
+		node->state = GRAPH_READY;
+	else if (node->state != GRAPH_HELD)
+		return; /* chained and still running */
+	graph_ready(graph, node);
+}
+
+static void release_edge(struct graph *graph, const struct graph_edge *edge, int32_t status)
 {
 	struct graph_node *to = edge->to;
-	assert(to->pending > 0);
-	to->pending--;
-	to->wait_edges -= edge->wait;
-	if (edge->wait && status < 0)
-		to->failed = true;
-	if (to->pending)
+	if (edge->kind == EDGE_GATE) {
+		assert(to->gates > 0);
+		if (!--to->gates)
+			graph_open_gate(graph, to);
 		return;
-	if (to->state == GRAPH_WAITING)
-		to->state = GRAPH_READY;
-	else if (to->state != GRAPH_HELD)
-		return; /* chained and still running */
-	ready_append(graph, to);
-}
-
-void graph_chain(struct graph_node *node)
-{
-	assert(graph_chainable(node));
-	node->state = GRAPH_RUNNING;
-}
-
-bool graph_finish(struct graph *graph, struct graph_node *node, int32_t status)
-{
-	assert(node->state != GRAPH_FREE && node->state != GRAPH_WAITING);
-	node->status = status;
-	if (node->pending) {
-		node->state = GRAPH_HELD;
-		return false;
 	}
-	queue_remove(node);
-	node->state = GRAPH_FREE;
-	struct graph_edge *edge = node->successors;
-	node->successors = NULL;
-	/* Edges were pushed in front; successors shall come out in the order they went in. */
-	struct graph_edge *ordered = NULL;
+	to->wait_edges -= edge->kind == EDGE_WAIT;
+	if (edge->kind == EDGE_WAIT && status < 0)
+		to->failed = true;
+	graph_less(graph, to);
+}
+
+/* Edges were pushed in front; successors shall come out in the order they went in. */
+void graph_release(struct graph *graph, struct graph_edge **list, int32_t status)
+{
+	struct graph_edge *edge = *list, *ordered = NULL;
+	*list = NULL;
 	while (edge) {
 		struct graph_edge *next = edge->next;
 		edge->next = ordered;
@@ -244,11 +252,39 @@ bool graph_finish(struct graph *graph, struct graph_node *node, int32_t status)
 	}
 	while (ordered) {
 		struct graph_edge *next = ordered->next;
-		release_successor(graph, ordered, status);
+		release_edge(graph, ordered, status);
 		ordered->next = graph->spare;
 		graph->spare = ordered;
 		graph->nspare++;
 		ordered = next;
 	}
+}
+
+void graph_chain(struct graph_node *node)
+{
+	assert(graph_chainable(node));
+	node->state = GRAPH_RUNNING;
+}
+
+bool graph_end(struct graph *graph, struct graph_node *node, int32_t status)
+{
+	assert(node->state != GRAPH_FREE && node->state != GRAPH_WAITING);
+	node->status = status;
+	if (!node->pending && (!node->line || graph_end_line(graph, node)))
+		return true;
+	node->state = GRAPH_HELD;
+	return false;
+}
+
+bool graph_finish(struct graph *graph, struct graph_node *node, int32_t status)
+{
+	struct graph_queue *queue = node->queue;
+	if (!graph_end(graph, node, status))
+		return false;
+	queue_remove(node);
+	node->state = GRAPH_FREE;
+	graph_release(graph, &node->successors, status);
+	if (queue && queue->lined)
+		graph_finish_line(graph, node, queue);
 	return true;
 }

@@ -37,6 +37,7 @@ struct queue_traced {
 struct queue {
 	struct object object;
 	struct graph_queue graph;
+	uint64_t ended_ns; /* as-if: the latest end that was published, under cq_lock */
 	struct queue_traced last, barrier;
 	uint64_t followed; /* launches up to this serial may have others right behind them */
 	struct arax_device_stream *on[OBJECTS_DEVICES];

@@ -44,6 +44,7 @@ struct tenant {
 	void *arena;
 	uint32_t allowed;
 	const struct policy *policy;
+	bool as_if; /* for tests */
 };
 
 static _Noreturn void fail(const char *what, int err)
@@ -261,6 +262,12 @@ static struct arax_stats *map_stats(const struct tenant *t)
 	return stats;
 }
 
+static void log_line(void *arg, const char *line)
+{
+	(void)arg;
+	tenant_log("%s", line);
+}
+
 static _Noreturn void serve(struct tenant *t)
 {
 	const char *why;
@@ -276,10 +283,13 @@ static _Noreturn void serve(struct tenant *t)
 	    .trace_fd = t->trace_fd,
 	    .stdout_fd = t->stdout_fd,
 	    .engine = t->engine,
+	    .log = log_line,
+	    .as_if = t->as_if,
 	};
 	int rc = dispatch_new(&config, &dispatch);
 	if (rc)
 		fail("dispatcher", rc);
+	tenant_watch(t->link_fd, CONTROL_FD, dispatch);
 	rc = dispatch_run(dispatch, &why);
 	tenant_log("client ended: %s", rc == -EPROTO ? why : strerror(-rc));
 	tenant_leave(1);
@@ -298,6 +308,7 @@ int main(int argc, char **argv)
 	static struct tenant tenant;
 	(void)argc;
 	load(&tenant, has_option(argv, "--sandbox=off"));
+	tenant.as_if = has_option(argv, "--as-if");
 	if (has_option(argv, "--zygote"))
 		tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
 	set_up(&tenant);
@@ -312,6 +323,5 @@ int main(int argc, char **argv)
 	if (rc)
 		fail("arena", rc);
 	settle_address(&tenant);
-	tenant_watch(tenant.link_fd, CONTROL_FD);
 	serve(&tenant);
 }
