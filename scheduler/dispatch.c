@@ -330,6 +330,7 @@ static bool work_waits(void *arg)
 	       atomic_load_explicit(&d->done, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->fatal, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->mail, memory_order_relaxed) ||
+	       (d->polled && devices_ready(d)) ||
 	       (d->spread && stage_waits(d));
 }
 
@@ -371,6 +372,8 @@ static int step(struct dispatch *d)
 	int rc = 0;
 	if (atomic_load_explicit(&d->mail, memory_order_relaxed))
 		control_step(d);
+	if (d->polled)
+		devices_poll(d);
 	if (atomic_load_explicit(&d->done, memory_order_relaxed))
 		rc = drain_done(d);
 	if (!rc && d->spread)
@@ -424,6 +427,7 @@ static void devices_init(struct dispatch *d)
 		};
 		snprintf(d->devices[i].name, sizeof(d->devices[i].name), "%s",
 			 d->config.devices[i].name);
+		d->polled |= (uint32_t)(d->config.devices[i].ops->poll != NULL) << i;
 	}
 	stats_init(d);
 }

@@ -82,6 +82,32 @@ int dispatch_post(struct dispatch *d, const void *data, size_t size, const int f
 	return 0;
 }
 
+bool devices_ready(const struct dispatch *d)
+{
+	POLICY_FOR_EACH(i, d->polled)
+	{
+		const struct arax_device *dev = &d->config.devices[i];
+
+		if (dev->ops->ready(dev))
+			return true;
+	}
+	return false;
+}
+
+void devices_poll(struct dispatch *d)
+{
+	POLICY_FOR_EACH(i, d->polled)
+	{
+		struct arax_device *dev = &d->config.devices[i];
+
+		if (dev->ops->ready(dev) && dev->ops->poll(dev) < 0) {
+			device_log(d, "device %s: lost", dev->name);
+			d->polled &= ~(1u << i);
+			d->config.allowed &= ~(1u << i);
+		}
+	}
+}
+
 static void apply_policy(struct dispatch *d, const struct arax_control_policy *m)
 {
 	const struct policy *policy = policy_find(m->policy);

@@ -118,6 +118,7 @@ struct dispatch {
 	struct command *exclusive;  /* the printf launch that runs */
 	uint32_t inflight, running; /* commands; those on a device or the copy engine */
 	uint32_t on_devices;
+	uint32_t polled; /* bit n: device n's completions are fetched */
 	bool idle;
 	int sleep_ms; /* how long the next sleep without work is at most */
 	bool parked;  /* parked_entry of the host ring waits for its record */
@@ -200,6 +201,8 @@ void group_choose(const size_t global[3], unsigned dims, unsigned parallel, size
 
 /* dispatch_control.c */
 void control_step(struct dispatch *d);
+void devices_poll(struct dispatch *d);
+bool devices_ready(const struct dispatch *d);
 
 /* dispatch_access.c */
 struct access {
