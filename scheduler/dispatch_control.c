@@ -111,13 +111,13 @@ void devices_poll(struct dispatch *d)
 static void apply_policy(struct dispatch *d, const struct arax_control_policy *m)
 {
 	const struct policy *policy = policy_find(m->policy);
+	char why[POLICY_WHY] = "there is no such one";
 
-	if (!policy) {
-		device_log(d, "no such policy: %s", m->policy);
-		return;
-	}
-	d->config.policy = policy;
-	memset(&d->policy, 0, sizeof(d->policy));
+	/* What was learned stays. */
+	if (policy && !policy_configure(policy, &d->policy, m->argument, why))
+		d->config.policy = policy;
+	else
+		device_log(d, "policy %s: %s", m->policy, why);
 }
 
 static void apply(struct dispatch *d, const struct message *m)
