@@ -416,9 +416,11 @@ static void rings_init(struct dispatch *d)
 	arax_spin_init(&d->spin_busy, SPIN_BUSY_NS);
 }
 
-static void devices_init(struct dispatch *d)
+static int devices_init(struct dispatch *d)
 {
-	objects_init(&d->objects, d->config.devices, d->config.ndevices, d->shm);
+	int rc = objects_init(&d->objects, d->config.devices, d->config.ndevices, d->shm);
+	if (rc)
+		return rc;
 	for (unsigned i = 0; i < d->config.ndevices; i++) {
 		d->devices[i] = (struct policy_device){
 		    .inline_launch = d->config.devices[i].inline_launch,
@@ -430,6 +432,7 @@ static void devices_init(struct dispatch *d)
 		d->polled |= (uint32_t)(d->config.devices[i].ops->poll != NULL) << i;
 	}
 	stats_init(d);
+	return 0;
 }
 
 /* The process ends with its dispatcher, so there is no opposite of this. */
@@ -451,7 +454,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	d->graph_scratch = malloc(1024 * sizeof(struct graph_access));
 	d->loose = queue_new(true);
 	if (!d->record || !d->launch_scratch || !d->arg_scratch || !d->access_scratch ||
-	    !d->graph_scratch || !d->loose) {
+	    !d->graph_scratch || !d->loose || devices_init(d)) {
 		free(d->record);
 		free(d->launch_scratch);
 		free(d->arg_scratch);
@@ -465,7 +468,6 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	graph_init(&d->graph);
 	d->graph.as_if = config->as_if;
 	rings_init(d);
-	devices_init(d);
 	trace_init(d);
 	*out = d;
 	return 0;

@@ -41,6 +41,12 @@ static void fill(struct dispatch *d, const struct arax_device *dev, uint32_t sha
 	    .latency_ns = (float)dev->caps.latency_ns,
 	};
 	snprintf(device->name, sizeof(device->name), "%s", dev->name);
+	for (unsigned i = d->objects.ndevices; i-- > 0;) {
+		const struct arax_device *other = d->objects.devices[i];
+		if (other && i != dev->index && other->discrete &&
+		    !memcmp(&other->caps, &dev->caps, sizeof(dev->caps)))
+			device->alike = (uint8_t)(i + 1);
+	}
 }
 
 int dispatch_device_add(struct dispatch *d, const struct arax_device *dev, uint32_t share,
@@ -58,6 +64,10 @@ int dispatch_device_add(struct dispatch *d, const struct arax_device *dev, uint3
 	if (index >= d->objects.ndevices)
 		d->objects.ndevices = index + 1;
 	fill(d, dev, share, depth);
+	if (d->lost >> index & 1) {
+		policy_changed(&d->policy, index);
+		policy_costs_forget_device(d->objects.costs, index);
+	}
 	residency_limit(&d->objects.residency, index, dev->caps.memory);
 	d->discrete |= 1u << index;
 	d->config.allowed |= 1u << index;

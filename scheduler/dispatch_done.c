@@ -225,7 +225,7 @@ static int settle(struct dispatch *d, struct command *c)
 	d->running--;
 	if (c->op == ARAX_OP_LAUNCH) {
 		d->on_devices--;
-		d->devices[c->device].queued--;
+		policy_ended(&d->devices[c->device], c->predicted_ns, c->end_ns);
 		stats_running(d, c->device, --d->given[c->device] != 0);
 	}
 	if (c->stage && stage_ended(d, c, &rc))

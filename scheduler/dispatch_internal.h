@@ -55,6 +55,7 @@ struct launch {
 	bool has_local;
 	size_t offset[3], global[3], local[3];
 	uint64_t items;
+	uint64_t serial; /* which of the tenant's launches it is */
 	uint64_t print_off, print_len;
 	struct launch_arg args[];
 };
@@ -78,7 +79,8 @@ struct command {
 	uint64_t off, len;
 	uint64_t submit_ns; /* 0: when it started */
 	uint64_t start_ns, end_ns, result;
-	uint64_t handed_ns; /* when an idle device got it from this thread; else 0 */
+	uint64_t predicted_ns; /* of a launch in its device's backlog */
+	uint64_t handed_ns;    /* when an idle device got it from this thread; else 0 */
 	int status;
 	struct command *link;		 /* done stack, held list, copy engine */
 	_Atomic(struct command *) after; /* nothing is to be seen of it before this one's end */
@@ -146,17 +148,20 @@ struct dispatch {
 	bool spread;
 	uint32_t discrete, lost, draining, drained; /* bit n: device n */
 	struct arax_device added[POLICY_DEVICES];
-	uint32_t moving;			  /* transfers in flight */
-	uint32_t moves[POLICY_DEVICES];		  /* of them, to or from a device */
-	_Atomic(struct transfer *) moved;	  /* have ended, newest first */
-	struct stage_list again;		  /* something has changed for them */
-	struct stage_list placing;		  /* launches that have no device yet */
+	uint32_t moving;		  /* transfers in flight */
+	uint32_t moves[POLICY_DEVICES];	  /* of them, to or from a device */
+	_Atomic(struct transfer *) moved; /* have ended, newest first */
+	struct stage_list again;	  /* something has changed for them */
+	struct stage_list placing;	  /* launches that have no device yet */
+	uint32_t asked;			  /* of them, before the one that is looked at */
+	uint32_t nplacing;
 	struct stage_list full;			  /* for anything that ends on a device */
 	struct stage_list memory[POLICY_DEVICES]; /* for memory there, the first before all */
 	bool place_again;			  /* look at placing */
 	uint32_t memory_again;			  /* bit n: look at memory[n] */
 	uint32_t starving; /* bit n: what waits for memory there comes before everything new */
 	uint32_t mark;
+	uint64_t launches;		   /* that have come */
 	uint64_t serial;		   /* launches given to devices */
 	uint32_t unproven[POLICY_DEVICES]; /* of them there, by kernels that never ran there */
 
@@ -243,8 +248,11 @@ uint32_t place_able(struct dispatch *d, const struct launch *launch);
 /** place_now() - those of them that would take it now. */
 uint32_t place_now(const struct dispatch *d, const struct launch *launch, uint32_t able);
 
-/** place_pick() - the policy's choice. */
-unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask);
+/** place_pick() - the policy's choice, or POLICY_WAIT. held: launches before it that wait. */
+unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask, uint32_t held);
+
+/** place_predict() - how long it will take there, for the books of struct policy_device. */
+uint64_t place_predict(const struct dispatch *d, const struct launch *launch, unsigned device);
 
 /* Nothing is to be seen of a launch before what it was given to a device right behind. In an as-if
  * queue that is so anyway. */

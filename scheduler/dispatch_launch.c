@@ -72,6 +72,7 @@ int launch_decode(struct dispatch *d, const struct arax_op_launch *op, struct la
 	    .work_dim = op->work_dim,
 	    .nargs = op->nargs,
 	    .flags = op->flags,
+	    .serial = ++d->launches,
 	    .has_local = op->local0 != 0,
 	    .offset = {op->offset0, op->offset1, op->offset2},
 	    .global = {op->global0, op->global1, op->global2},
@@ -251,8 +252,11 @@ int launch_on(struct dispatch *d, struct command *c, unsigned device)
 	d->running++;
 	d->on_devices++;
 	/* One that had to be brought there first is among the queued ones already. */
-	uint32_t more = dev->discrete ? 0 : 1;
-	d->devices[device].queued += more;
+	if (!dev->discrete) {
+		uint64_t now_ns = d->spread ? arax_now_ns() : 0;
+		c->predicted_ns = d->spread ? place_predict(d, c->work, device) : 0;
+		policy_began(&d->devices[device], c->predicted_ns, now_ns);
+	}
 	c->node.lane = (uint8_t)(device + 1);
 	if (!d->given[device]++)
 		stats_running(d, device, true);
@@ -261,7 +265,8 @@ int launch_on(struct dispatch *d, struct command *c, unsigned device)
 		d->running--;
 		d->on_devices--;
 		c->node.lane = 0;
-		d->devices[device].queued -= more;
+		if (!dev->discrete)
+			policy_ended(&d->devices[device], c->predicted_ns, 0);
 		stats_running(d, device, --d->given[device] != 0);
 	}
 	return rc;
@@ -276,7 +281,9 @@ static int launch_anywhere(struct dispatch *d, struct command *c)
 		uint32_t mask = candidates(d, kernel);
 		if (!mask)
 			return rc;
-		unsigned device = place_pick(d, c->work, mask);
+		unsigned device = place_pick(d, c->work, mask, 0);
+		if (device == POLICY_WAIT)
+			device = policy_first(mask);
 		rc = launch_on(d, c, device);
 		if (!rc || !(kernel->failed >> device & 1))
 			return rc;
@@ -365,7 +372,7 @@ bool launch_chain(struct dispatch *d, struct command *c, int *rc)
 		return false;
 	uint32_t mask =
 	    d->spread ? place_now(d, launch, place_able(d, launch)) : candidates(d, launch->kernel);
-	if (!(mask >> device & 1) || place_pick(d, launch, mask) != device)
+	if (!(mask >> device & 1) || place_pick(d, launch, mask, d->nplacing) != device)
 		return false;
 	if (d->spread) {
 		*rc = 0;

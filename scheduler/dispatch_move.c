@@ -72,6 +72,8 @@ int transfer_begin(struct dispatch *d, const struct residency_move *move,
 		transfer_ride(t, rider);
 	d->moving++;
 	d->moves[t->device]++;
+	if (move->to == t->device)
+		d->devices[t->device].moving += move->len;
 	object_ref(&t->root->object);
 	rc = transfer_give(d, t, stream);
 	if (!rc)
@@ -80,6 +82,8 @@ int transfer_begin(struct dispatch *d, const struct residency_move *move,
 		stage_unride(rider);
 	d->moving--;
 	d->moves[t->device]--;
+	if (move->to == t->device)
+		d->devices[t->device].moving -= move->len;
 	residency_move_end(&d->objects.residency, &t->activity, false);
 	object_unref(&d->objects, &t->root->object);
 	free(t);
@@ -102,8 +106,11 @@ bool transfer_ride(struct transfer *t, struct stage *rider)
 static void transfer_count(struct dispatch *d, const struct transfer *t)
 {
 	bool home = t->activity.to == RESIDENCY_HOME;
+	if (!home)
+		d->devices[t->device].moving -= t->activity.len;
 	if (t->status)
 		return;
+	policy_moved(&d->devices[t->device], t->activity.len, t->end_ns - t->start_ns);
 	if (t->device < ARAX_STATS_DEVICES) {
 		struct arax_stats_device *stats = &d->stats->devices[t->device];
 		stats_add(home ? &stats->bytes_out : &stats->bytes_in, t->activity.len);

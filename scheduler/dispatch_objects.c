@@ -149,8 +149,8 @@ int handler_kernel_define(struct dispatch *d, const struct arax_record *record)
 	struct program *program = (struct program *)objects_get(&d->objects, op->program);
 	if (!program)
 		return d->objects.lost ? 0 : -EPROTO;
-	struct kernel *kernel =
-	    kernel_new(program, arax_record_tail(record), record->tail_size, op->nargs);
+	struct kernel *kernel = kernel_new(&d->objects, program, arax_record_tail(record),
+					   record->tail_size, op->nargs);
 	if (kernel)
 		kernel->stat = stats_kernel(d, kernel->name);
 	return define(d, op->kernel, (struct object *)kernel);

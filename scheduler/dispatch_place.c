@@ -197,7 +197,7 @@ static void missing_bytes(const struct dispatch *d, const struct launch *launch,
 	}
 }
 
-unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask)
+unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask, uint32_t held)
 {
 	uint64_t missing[POLICY_DEVICES];
 	struct policy_launch facts = {
@@ -205,6 +205,8 @@ unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t ma
 	    .items = launch->items,
 	    .candidates = mask,
 	    .busy = graph_has_ready(&d->graph) || arax_ring_pending(&d->sq),
+	    .held = held,
+	    .serial = launch->serial,
 	    .devices = d->devices,
 	    .kernel = launch->kernel->name,
 	};
@@ -216,4 +218,15 @@ unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t ma
 		facts.now_ns = arax_now_ns();
 	}
 	return d->config.policy->pick(&d->policy, &facts);
+}
+
+uint64_t place_predict(const struct dispatch *d, const struct launch *launch, unsigned device)
+{
+	const struct policy_launch facts = {
+	    .cost = launch->kernel->cost,
+	    .items = launch->items,
+	    .devices = d->devices,
+	    .kernel = launch->kernel->name,
+	};
+	return policy_predict(&d->policy, &facts, device);
 }

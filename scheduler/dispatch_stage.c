@@ -23,7 +23,6 @@
 #include <stdlib.h>
 
 #define NOWHERE 0xFF
-#define WINDOW 64 /* launches without a device that are looked at again in one pass */
 
 struct stage_use {
 	struct residency_use use;
@@ -199,7 +198,7 @@ static void leave(struct dispatch *d, struct stage *s)
 	if (s->device == NOWHERE)
 		return;
 	if (s->counted)
-		d->devices[s->device].queued--;
+		policy_ended(&d->devices[s->device], s->command->predicted_ns, arax_now_ns());
 	if (s->head)
 		d->starving &= ~(1u << s->device);
 	if (s->unproven)
@@ -366,6 +365,15 @@ static int home_uses(struct dispatch *d, struct stage *s)
 
 /* ---- a place, memory, contents -------------------------------------------------------------- */
 
+/* It belongs to the device's backlog from now on. */
+static void count(struct dispatch *d, struct stage *s)
+{
+	struct command *c = s->command;
+	c->predicted_ns = place_predict(d, c->work, s->device);
+	policy_began(&d->devices[s->device], c->predicted_ns, arax_now_ns());
+	s->counted = true;
+}
+
 static enum step choose(struct dispatch *d, struct stage *s, int *status)
 {
 	const struct launch *launch = s->command->work;
@@ -375,16 +383,18 @@ static enum step choose(struct dispatch *d, struct stage *s, int *status)
 		return STEP_FAIL;
 	}
 	uint32_t now = place_now(d, launch, able);
-	if (!now) {
+	unsigned device = now ? place_pick(d, launch, now, d->asked) : POLICY_WAIT;
+	if (device == POLICY_WAIT) {
 		list_push(&d->placing, s);
+		d->nplacing++;
+		d->asked++;
 		return STEP_WAIT;
 	}
-	s->device = (uint8_t)place_pick(d, launch, now);
+	s->device = (uint8_t)device;
 	struct arax_device *dev = device_at(d, s->device);
 	if (dev->discrete) {
 		struct queue *queue = s->command->queue;
-		d->devices[s->device].queued++;
-		s->counted = true;
+		count(d, s);
 		*status = queue_on(&d->objects, queue ? queue : d->loose, s->device, &s->stream);
 		if (*status) {
 			s->refused = *status;
@@ -822,8 +832,7 @@ static int once_more(struct dispatch *d, struct command *c)
 	if (s->unproven)
 		d->unproven[s->device]--;
 	s->given = s->returned = s->unproven = false;
-	s->counted = true;
-	d->devices[s->device].queued++;
+	count(d, s);
 	c->ran = false;
 	c->start_ns = c->end_ns = 0;
 	if (c->node.pending) {
@@ -956,10 +965,14 @@ static int run_placing(struct dispatch *d)
 	struct stage_list list = d->placing;
 	int rc = 0;
 	d->placing = (struct stage_list){0};
-	for (unsigned i = 0; i < WINDOW && list.first && !rc; i++)
+	d->asked = 0;
+	for (unsigned i = 0; i < POLICY_WINDOW && list.first && !rc; i++) {
+		d->nplacing--;
 		rc = stage_run(d, list_pop(&list));
+	}
 	/* Those that still wait are older than those that were not asked. */
 	list_move(&d->placing, &list);
+	d->asked = d->nplacing;
 	return rc;
 }
 

@@ -18,8 +18,8 @@
 #define INVALID_PROGRAM_EXECUTABLE (-45)
 #define TABLE_FIRST_SIZE 64
 
-void objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
-		  struct arax_shm *shm)
+int objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
+		 struct arax_shm *shm)
 {
 	memset(objects, 0, sizeof(*objects));
 	for (unsigned i = 0; i < ndevices; i++)
@@ -27,6 +27,8 @@ void objects_init(struct objects *objects, struct arax_device *devices, unsigned
 	objects->ndevices = ndevices;
 	residency_init(&objects->residency, shm ? shm->home : NULL);
 	objects->wake = shm ? &shm->tenant_wake : NULL;
+	objects->costs = policy_costs_new();
+	return objects->costs ? 0 : -ENOMEM;
 }
 
 void objects_exit(struct objects *objects)
@@ -41,6 +43,7 @@ void objects_exit(struct objects *objects)
 	}
 	memset(objects->tables, 0, sizeof(objects->tables));
 	residency_exit(&objects->residency);
+	policy_costs_free(objects->costs);
 }
 
 struct object *objects_get(const struct objects *objects, uint32_t handle)
@@ -172,7 +175,7 @@ static void free_kernel(struct objects *objects, struct kernel *kernel)
 	for (unsigned i = 0; i < objects->ndevices; i++)
 		ON_DEVICE(objects, kernel, i, kernel_free);
 	object_unref(objects, &kernel->program->object);
-	free(kernel->cost);
+	policy_costs_put(objects->costs, kernel->cost);
 	free(kernel->name);
 }
 
@@ -205,6 +208,8 @@ void object_forget(struct objects *objects, struct object *object, unsigned devi
 		kernel->judged &= ~(1u << device);
 		kernel->proven &= ~(1u << device);
 		object_forget(objects, &kernel->program->object, device);
+		break;
+	default:
 		break;
 	}
 }
@@ -327,6 +332,7 @@ struct program *program_new(const void *bytes, size_t size, const void *request,
 	program->request_size = request_size;
 	if (program->bytes && (program->request || !request_size)) {
 		program->result = arax_result_parse(program->bytes, size);
+		program->key = policy_program_key(program->bytes, size);
 		if (program->result || errno != ENOMEM)
 			return program;
 	}
@@ -336,16 +342,17 @@ struct program *program_new(const void *bytes, size_t size, const void *request,
 	return NULL;
 }
 
-struct kernel *kernel_new(struct program *program, const char *name, size_t length, uint32_t nargs)
+struct kernel *kernel_new(struct objects *objects, struct program *program, const char *name,
+			  size_t length, uint32_t nargs)
 {
 	struct kernel *kernel = object_new(sizeof(*kernel), ARAX_HANDLE_KERNEL);
 	if (!kernel)
 		return NULL;
 	kernel->name = strndup(name, length);
-	kernel->cost = calloc(1, sizeof(*kernel->cost));
-	if (!kernel->name || !kernel->cost) {
+	if (kernel->name)
+		kernel->cost = policy_costs_get(objects->costs, program->key, kernel->name);
+	if (!kernel->cost) {
 		free(kernel->name);
-		free(kernel->cost);
 		free(kernel);
 		return NULL;
 	}

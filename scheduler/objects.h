@@ -17,6 +17,7 @@
 #include "devices/device.h"
 #include "scheduler/graph.h"
 #include "scheduler/policy.h"
+#include "scheduler/policy_costs.h"
 #include "scheduler/residency.h"
 #include "transport/protocol.h"
 #include "transport/shm.h"
@@ -79,6 +80,7 @@ struct program {
 	struct object object;
 	void *bytes; /* the tenant's own copy of the result */
 	struct arax_result *result;
+	uint64_t key;  /* what it is, for costs */
 	void *request; /* what it was built from, or NULL */
 	size_t request_size;
 	struct arax_device_program *on[OBJECTS_DEVICES];
@@ -114,6 +116,7 @@ struct objects {
 	unsigned ndevices;			      /* the highest index + 1 */
 	unsigned epoch[OBJECTS_DEVICES];	      /* how often the device was lost */
 	struct residency residency;
+	struct policy_costs *costs; /* of kernels, also when their objects have gone */
 	bool lost; /* for lack of memory something was not defined: what uses it fails */
 	_Atomic(struct program_build *) built; /* have ended, newest first */
 	struct arax_wake *wake;		       /* whoever ends one rings here */
@@ -125,12 +128,12 @@ struct objects {
 };
 
 /**
- * objects_init() - no objects
+ * objects_init() - no objects; 0 or -ENOMEM
  * @devices: those that are there from the beginning; they outlive the objects
  * @shm: the arena's control area, or NULL
  */
-void objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
-		  struct arax_shm *shm);
+int objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
+		 struct arax_shm *shm);
 void objects_exit(struct objects *objects);
 
 /** objects_get() - the object of a handle, NULL when it is not defined. */
@@ -160,7 +163,8 @@ struct sampler *sampler_new(const struct arax_op_sampler_define *op);
 /** program_new() - copies the bytes; a result that cannot be parsed gives a program without one. */
 struct program *program_new(const void *bytes, size_t size, const void *request,
 			    size_t request_size);
-struct kernel *kernel_new(struct program *program, const char *name, size_t length, uint32_t nargs);
+struct kernel *kernel_new(struct objects *objects, struct program *program, const char *name,
+			  size_t length, uint32_t nargs);
 
 /* What a device needs of an object, made at first use. Return: 0 or a negative OpenCL error. */
 int queue_on(struct objects *objects, struct queue *queue, unsigned device,
