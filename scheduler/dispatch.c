@@ -330,8 +330,7 @@ static bool work_waits(void *arg)
 	       atomic_load_explicit(&d->done, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->fatal, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->mail, memory_order_relaxed) ||
-	       (d->polled && devices_ready(d)) ||
-	       (d->spread && stage_waits(d));
+	       (d->polled && devices_ready(d)) || (d->spread && stage_waits(d));
 }
 
 /* The word goes back to 0 before a record is taken, so whoever sees that the ring is empty and

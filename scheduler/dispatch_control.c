@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "devices/remote.h"
 #include "transport/socket.h"
 
 struct message {
@@ -86,7 +87,7 @@ bool devices_ready(const struct dispatch *d)
 {
 	POLICY_FOR_EACH(i, d->polled)
 	{
-		const struct arax_device *dev = &d->config.devices[i];
+		const struct arax_device *dev = device_at(d, i);
 
 		if (dev->ops->ready(dev))
 			return true;
@@ -94,17 +95,88 @@ bool devices_ready(const struct dispatch *d)
 	return false;
 }
 
+/* All that it was given comes back while it is told so. */
+static void device_gone(struct dispatch *d, unsigned index)
+{
+	uint32_t bit = 1u << index;
+
+	if (!dispatch_device(d, index) || !(d->discrete & bit))
+		return;
+	d->polled &= ~bit;
+	if (d->remote & bit)
+		arax_remote_lost(device_at(d, index));
+	dispatch_device_lost(d, index);
+	d->gone |= d->remote & bit;
+	d->graph.as_if = d->config.as_if || d->discrete;
+}
+
 void devices_poll(struct dispatch *d)
 {
 	POLICY_FOR_EACH(i, d->polled)
 	{
-		struct arax_device *dev = &d->config.devices[i];
+		struct arax_device *dev = device_at(d, i);
 
-		if (dev->ops->ready(dev) && dev->ops->poll(dev) < 0) {
-			device_log(d, "device %s: lost", dev->name);
-			d->polled &= ~(1u << i);
-			d->config.allowed &= ~(1u << i);
-		}
+		if (dev->ops->ready(dev) && dev->ops->poll(dev) < 0)
+			device_gone(d, i);
+	}
+}
+
+/* The links of devices that are gone, when nothing refers to them any more. */
+static void remotes_free(struct dispatch *d)
+{
+	POLICY_FOR_EACH(i, d->gone)
+	{
+		if (d->given[i] || d->moves[i])
+			continue;
+		arax_remote_free(&d->added[i]);
+		d->gone &= ~(1u << i);
+		d->remote &= ~(1u << i);
+	}
+}
+
+static int device_add(struct dispatch *d, const struct arax_control_device *m, int link_fd)
+{
+	struct arax_device dev;
+
+	remotes_free(d);
+	if (link_fd < 0 || m->index >= POLICY_DEVICES || d->gone >> m->index & 1)
+		return -EINVAL;
+	int rc = arax_remote_new(m->name, m->index, &m->caps, link_fd, d->config.arena,
+				 d->config.arena_size, &dev);
+	if (rc)
+		return rc;
+	rc = dispatch_device_add(d, &dev, m->share, m->depth);
+	if (rc) {
+		arax_remote_lost(&dev);
+		arax_remote_free(&dev);
+		return rc;
+	}
+	policy_changed(&d->policy, m->index);
+	d->remote |= 1u << m->index;
+	d->polled |= 1u << m->index;
+	d->graph.as_if = true;
+	return 0;
+}
+
+static int apply_device(struct dispatch *d, const struct arax_control_device *m, int link_fd)
+{
+	switch (m->what) {
+	case ARAX_DEVICE_ADD:
+		return device_add(d, m, link_fd);
+	case ARAX_DEVICE_LEASE:
+		dispatch_device_lease(d, m->index, m->share, m->depth);
+		return 0;
+	case ARAX_DEVICE_DRAIN:
+		dispatch_device_drain(d, m->index);
+		return 0;
+	case ARAX_DEVICE_ONLINE:
+		dispatch_device_online(d, m->index);
+		return 0;
+	case ARAX_DEVICE_LOST:
+		device_gone(d, m->index);
+		return 0;
+	default:
+		return -EPROTO;
 	}
 }
 
@@ -118,14 +190,18 @@ static void apply_policy(struct dispatch *d, const struct arax_control_policy *m
 		d->config.policy = policy;
 	else
 		device_log(d, "policy %s: %s", m->policy, why);
+	d->place_again = true;
 }
 
 static void apply(struct dispatch *d, const struct message *m)
 {
-	if (m->head.type == ARAX_CONTROL_POLICY)
+	if (m->head.type == ARAX_CONTROL_POLICY) {
 		apply_policy(d, &m->policy);
-	else
-		device_log(d, "device %s: not supported", m->device.name);
+		return;
+	}
+	int rc = apply_device(d, &m->device, m->fds[0]);
+	if (rc)
+		device_log(d, "device %s: %s", m->device.name, strerror(-rc));
 }
 
 void control_step(struct dispatch *d)

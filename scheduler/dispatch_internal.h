@@ -147,6 +147,7 @@ struct dispatch {
 	 * memory may be elsewhere than at home, or a launch may have to wait for a device. */
 	bool spread;
 	uint32_t discrete, lost, draining, drained; /* bit n: device n */
+	uint32_t remote, gone; /* bit n: it is at the end of a link; which is to be unmapped */
 	struct arax_device added[POLICY_DEVICES];
 	uint32_t moving;		  /* transfers in flight */
 	uint32_t moves[POLICY_DEVICES];	  /* of them, to or from a device */

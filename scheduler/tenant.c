@@ -178,6 +178,7 @@ static bool device_named(const char *list, const char *name)
 	return false;
 }
 
+/* None of our own may be among them: then all are still to come. */
 static void choose_devices(struct tenant *t)
 {
 	t->allowed = 0;
@@ -186,9 +187,8 @@ static void choose_devices(struct tenant *t)
 			t->allowed |= 1u << i;
 	}
 	t->policy = policy_find(t->start.policy);
-	if (!t->allowed || !t->policy) {
-		tenant_log("no such %s: %s", t->allowed ? "policy" : "device",
-			   t->allowed ? t->start.policy : t->start.devices);
+	if (!t->policy) {
+		tenant_log("no such policy: %s", t->start.policy);
 		tenant_leave(1);
 	}
 }
@@ -268,6 +268,23 @@ static void log_line(void *arg, const char *line)
 	tenant_log("%s", line);
 }
 
+/* araxd may offer the device's memory to others now. */
+static void drained(void *arg, unsigned index)
+{
+	const struct arax_control_device answer = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_DEVICE,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .minor = ARAX_PROTOCOL_MINOR},
+	    .what = ARAX_DEVICE_DRAIN,
+	    .index = index,
+	};
+	(void)arg;
+	int rc = arax_socket_send(CONTROL_FD, &answer, sizeof(answer), NULL, 0);
+	if (rc && rc != -EPIPE && rc != -ECONNRESET)
+		tenant_log("answer to DRAIN: %s", strerror(-rc));
+}
+
 static _Noreturn void serve(struct tenant *t)
 {
 	const char *why;
@@ -284,6 +301,7 @@ static _Noreturn void serve(struct tenant *t)
 	    .stdout_fd = t->stdout_fd,
 	    .engine = t->engine,
 	    .log = log_line,
+	    .drained = drained,
 	    .as_if = t->as_if,
 	};
 	int rc = dispatch_new(&config, &dispatch);
