@@ -122,6 +122,14 @@ class Client:
         self.end()
 
 
+class Processes(dict):
+    """World.processes() and how many of them were tenants beyond those that are always kept ready."""
+
+    def __init__(self, found, extra):
+        super().__init__(found)
+        self.extra = extra
+
+
 class World:
     """A directory with a socket, and everything that runs because of it."""
 
@@ -130,7 +138,6 @@ class World:
         self.socket = os.path.join(self.directory, "araxd.sock")
         self.helper, self.bin = options.helper, options.bin
         self.own = []
-        self.extra = 0  # tenants ready beyond the configured number, when it was quiet last
 
     def environment(self, **more):
         env = {name: value for name, value in os.environ.items()
@@ -169,23 +176,32 @@ class World:
         return poll(lambda: self.entry(client), f"{client.what} has a tenant")[0]["tenant_pid"]
 
     def processes(self):
-        """Process id -> command of everything of this world, zombies of its processes included."""
-        mark, found, parents = self.directory.encode(), {}, {}
+        """Process id -> command of everything of this world: what shows the directory in its command line or
+        environment, and what descends from that (tenants show nothing). Zombies included."""
+        mark, found, parents, names = self.directory.encode(), {}, {}, {}
         for name in os.listdir("/proc"):
             if not name.isdigit() or int(name) == os.getpid():
                 continue
             with contextlib.suppress(OSError, IndexError, ValueError):
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    command = file.read()
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    environ = file.read()
                 with open(f"/proc/{name}/stat", "rb") as file:
                     state, parent = file.read().rsplit(b")", 1)[1].split()[:2]
-                if mark in command or mark in environ:
-                    found[int(name)] = command.replace(b"\0", b" ").decode(errors="replace").strip()
-                elif state == b"Z":
-                    parents[int(name)] = int(parent)
-        found.update({pid: "zombie" for pid, parent in parents.items() if parent in found})
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    command = file.read()
+                pid = int(name)
+                parents[pid] = int(parent)
+                names[pid] = "zombie" if state == b"Z" else command.replace(b"\0", b" ").decode(errors="replace").strip()
+                if mark not in command:
+                    with open(f"/proc/{name}/environ", "rb") as file:
+                        if mark not in file.read():
+                            continue
+                found[pid] = names[pid]
+        for pid in parents:
+            line, above = [], pid
+            while above in parents and above not in found and above not in line:
+                line.append(above)
+                above = parents[above]
+            if above in found:
+                found.update({each: names[each] for each in line})
         return found
 
     def scratch(self):
@@ -196,7 +212,7 @@ class World:
     def settled(self, like=None):
         """Waits until the pool is full and nobody is served: the processes that are then there, as
         many as in like, where tenants that are kept ready for a burst do not count."""
-        last, extra = [None, 0], self.extra
+        last = [None, 0]
 
         def quiet():
             status, found = self.status(), self.processes()
@@ -207,10 +223,9 @@ class World:
             if pool["starting"] or pool["attached"] or pool["ready"] != pool["configured"] + pool["extra"]:
                 return None
             if "zombie" in found.values() or (
-                    like is not None and len(found) - pool["extra"] != len(like) - extra):
+                    like is not None and len(found) - pool["extra"] != len(like) - like.extra):
                 return None
-            self.extra = pool["extra"]
-            return found if last[1] >= 10 else None
+            return Processes(found, pool["extra"]) if last[1] >= 10 else None
         try:
             return poll(quiet, "araxd is quiet again", 20)[0]
         except Failure as failure:
@@ -433,7 +448,7 @@ def test_two_clients(world):
 def test_many_clients(world):
     world.work()
     before = world.settled()
-    scratch = len(os.listdir(world.scratch())) - world.extra
+    scratch = len(os.listdir(world.scratch())) - world.status()["pool"]["extra"]
     pids = [world.work(seed).pid for seed in range(12)]
     after = world.settled(like=before)
     poll(lambda: len(os.listdir(world.scratch())) - world.status()["pool"]["extra"] == scratch,
