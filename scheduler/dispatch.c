@@ -345,7 +345,7 @@ static void set_idle(struct dispatch *d, bool idle)
 
 static void rest(struct dispatch *d)
 {
-	set_idle(d, !d->running && !d->moving && !d->objects.builds);
+	set_idle(d, !d->running && !d->moving && !d->objects.builds && !d->nplacing);
 	atomic_store(&d->others, d->inflight - d->running);
 	arax_wake_ring(&d->shm->client_room);
 	bool more = arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin,

@@ -72,6 +72,8 @@ int dispatch_device_add(struct dispatch *d, const struct arax_device *dev, uint3
 	d->discrete |= 1u << index;
 	d->config.allowed |= 1u << index;
 	d->lost &= ~(1u << index);
+	d->polled |= (uint32_t)(dev->ops->poll != NULL) << index;
+	d->graph.as_if = true;
 	d->spread = true;
 	d->place_again = true;
 	stats_device(d, index);
