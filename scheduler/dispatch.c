@@ -323,10 +323,17 @@ static int start_ready(struct dispatch *d)
 	return rc;
 }
 
+/* Without any device, as before the first of those that are not in place has come, nothing is taken
+ * in: araxd sees to it that one comes, or ends this process. */
+static bool can_serve(const struct dispatch *d)
+{
+	return d->config.allowed != 0;
+}
+
 static bool work_waits(void *arg)
 {
 	struct dispatch *d = arg;
-	return arax_ring_pending(&d->sq) || arax_ring_pending(&d->hq) ||
+	return ((arax_ring_pending(&d->sq) || arax_ring_pending(&d->hq)) && can_serve(d)) ||
 	       atomic_load_explicit(&d->done, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->fatal, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->mail, memory_order_relaxed) ||
@@ -377,11 +384,11 @@ static int step(struct dispatch *d)
 		rc = drain_done(d);
 	if (!rc && d->spread)
 		rc = stage_step(d);
-	if (!rc && (d->parked || arax_ring_pending(&d->hq)))
+	if (!rc && (d->parked || arax_ring_pending(&d->hq)) && can_serve(d))
 		rc = drain_host(d);
 	if (!rc && (graph_has_ready(&d->graph) || d->held.first))
 		rc = start_ready(d);
-	return rc ? rc : take_record(d);
+	return rc || !can_serve(d) ? rc : take_record(d);
 }
 
 int dispatch_run(struct dispatch *d, const char **why)
@@ -392,7 +399,7 @@ int dispatch_run(struct dispatch *d, const char **why)
 		if (d->idle && work_waits(d))
 			set_idle(d, false);
 		rc = step(d);
-		if (rc == 0 && d->parked)
+		if (rc == 0 && d->parked && can_serve(d))
 			rc = check_parked(d);
 		if (rc < 0)
 			break;
@@ -438,7 +445,7 @@ static int devices_init(struct dispatch *d)
 int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 {
 	static struct arax_stats private_stats;
-	assert(config->ndevices <= POLICY_DEVICES && config->allowed);
+	assert(config->ndevices <= POLICY_DEVICES);
 	struct dispatch *d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
