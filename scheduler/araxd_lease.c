@@ -61,10 +61,13 @@ static void tenant_look(struct tenant *tenant, const struct config *config, uint
 		if (l->state == LINK_NEW || l->state == LINK_UP)
 			tenant->lease.allowed |= 1u << l->device->slot;
 	tenant->lease.working = tenant_evidence(tenant);
-	if (!claims || tenant->lease.working)
+	if (!claims || tenant->lease.working) {
+		tenant->claims_ns = 0;
+		return;
+	}
+	if (!tenant->claims_ns)
 		tenant->claims_ns = now;
-	else
-		tenant->lease.working = now - tenant->claims_ns < CLAIM_NS;
+	tenant->lease.working = now - tenant->claims_ns < CLAIM_NS;
 }
 
 /* The daemon's policy, unless an application there has asked for one that shares otherwise. */

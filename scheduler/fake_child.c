@@ -192,16 +192,34 @@ static int device_ready(struct arax_device_usage **usage)
 	return error;
 }
 
-static void device_row(struct arax_device_usage *usage, uint64_t was, uint64_t is)
+static int32_t device_tenants[ARAX_DEVICE_LINKS];
+
+static void device_row(struct arax_device_usage *usage, uint64_t was, uint64_t is, int32_t tenant)
 {
 	for (int i = 0; i < ARAX_DEVICE_LINKS; i++) {
 		if (usage->links[i].link != was)
 			continue;
-		usage->links[i].link = is;
+		usage->links[i].in_flight = 0;
 		usage->links[i].memory = is ? 4096 : 0;
+		usage->links[i].link = is;
+		device_tenants[i] = tenant;
 		return;
 	}
 	abort();
+}
+
+/* Waits for a message, and meanwhile does what tenants of "busy-PID" have given it to do. */
+static void device_works(struct arax_device_usage *usage)
+{
+	struct pollfd ready = {.fd = CONTROL, .events = POLLIN};
+	char pid[16];
+
+	while (poll(&ready, 1, 2) == 0) {
+		for (int i = 0; i < ARAX_DEVICE_LINKS; i++) {
+			snprintf(pid, sizeof(pid), "%d", device_tenants[i]);
+			usage->links[i].in_flight = usage->links[i].link && there("busy", pid);
+		}
+	}
 }
 
 /* Return: the value behind an option. */
@@ -241,7 +259,10 @@ static int device(char **argv)
 	}
 	if (device_ready(&usage))
 		return 1;
-	while (arax_socket_recv(CONTROL, &link, sizeof(link), fds, -1) == sizeof(link)) {
+	for (;;) {
+		device_works(usage);
+		if (arax_socket_recv(CONTROL, &link, sizeof(link), fds, -1) != sizeof(link))
+			return 0;
 		static const char *const types[] = {"LINK", "UNLINK", "SHARE"};
 
 		note(file, "%s %llu weight %u depth %u memory %llu arena %d\n",
@@ -251,15 +272,14 @@ static int device(char **argv)
 			if (fds[i] >= 0)
 				close(fds[i]);
 		if (link.head.type == ARAX_CONTROL_LINK) {
-			device_row(usage, 0, link.link);
+			device_row(usage, 0, link.link, link.tenant_pid);
 			link.head.type |= ARAX_CONTROL_REPLY;
 			link.head.error = there("refuse", name) ? 28 : 0;
 			arax_socket_send(CONTROL, &link, sizeof(link), NULL, 0);
 		} else if (link.head.type == ARAX_CONTROL_UNLINK) {
-			device_row(usage, link.link, 0);
+			device_row(usage, link.link, 0, 0);
 		}
 	}
-	return 0;
 }
 
 static int compile(int request)

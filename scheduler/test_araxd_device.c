@@ -112,6 +112,15 @@ static void application_says(const struct application *a, char byte)
 	CHECK(read(a->link, &byte, 1) == 1);
 }
 
+/* Whether its devices have something to do for it. */
+static void application_works(const struct application *a, bool on)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "busy-%d", a->tenant);
+	order(name, on);
+}
+
 #define SIM "[device sim]\nbackend = sim\nmemory = 64M\n"
 
 /* Shared: one process for all of a domain, which comes when the first needs it. */
@@ -123,23 +132,29 @@ static void test_device_shared(void)
 	/* What it is is known before anybody needs it. */
 	CHECK_SOON(json_has(control, ARAX_CONTROL_DEVICES, "\"memory\": 67108864"));
 	struct application a = application("", ""), b = application("cpu,sim1", "");
-	CHECK_SOON(told("", a.tenant, "ADD sim0 2 share 1024 depth 8") == 1);
+	CHECK_SOON(told("", a.tenant, "ADD sim0 ") == 1);
+	CHECK(told("", a.tenant, "share 1024 depth 8") >= 1);
 	CHECK_SOON(told("", a.tenant, "memory 67108864 link 1") == 2);
 	CHECK_SOON(told("", b.tenant, "ADD sim1 2 share") == 1);
 	CHECK(told("", b.tenant, "sim0") == 0);
 	pid_t sim0 = process_of(control, "sim0"), sim1 = process_of(control, "sim1");
 	CHECK(sim0 > 0 && sim1 > 0 && sim0 != sim1);
 	CHECK(told("sim0-", sim0, "START sim  memory=67108864,seed=3") == 1);
-	CHECK(told("sim0-", sim0, "LINK") == 1 && told("sim1-", sim1, "arena 1") == 2);
+	CHECK_SOON(told("sim0-", sim0, "LINK") == 1 && told("sim1-", sim1, "arena 1") == 2);
 	CHECK(json_has(control, ARAX_CONTROL_DEVICES, "SIMULATED"));
 	CHECK(json_has(control, ARAX_CONTROL_DEVICES, "\"memory_used\": 8192"));
 	CHECK(json_has(control, ARAX_CONTROL_STATUS, "\"share\": 1024"));
 	CHECK(json_has(control, ARAX_CONTROL_STATUS, "\"resident\": 4096"));
 
-	/* Both work: each has its part, over both devices, of which one may have only one. */
+	/* Both work: each has its part, over both devices, of which one may have only one. Tenants
+	 * say that they do, and then have something in the devices. */
 	application_says(&a, 'b');
 	application_says(&b, 'b');
+	application_works(&a, true);
+	application_works(&b, true);
 	CHECK_SOON(told("", a.tenant, "LEASE sim1") > 0 && told("sim1-", sim1, "SHARE") > 0);
+	CHECK_SOON(told("sim1-", sim1, "weight 1024 depth 8 memory 67108864") > 0);
+	application_works(&b, false);
 
 	/* One goes: the process knows. All go: it stays a while for the next. */
 	application_end(&b);
@@ -150,7 +165,7 @@ static void test_device_shared(void)
 	CHECK(process_of(control, "sim0") == sim0);
 	a = application("sim", "");
 	CHECK_SOON(told("", a.tenant, "ADD") == 2);
-	CHECK(told("sim0-", sim0, "LINK 1") && told("sim0-", sim0, "\nLINK") == 2);
+	CHECK_SOON(told("sim0-", sim0, "LINK 1") && told("sim0-", sim0, "\nLINK") == 2);
 
 	/* It dies: its tenants know, and there is another one, with another number. */
 	CHECK(kill(sim0, SIGKILL) == 0);
@@ -376,12 +391,17 @@ static void test_leases(void)
 	int control = client();
 	struct application a = application("", ""), b = application("", "");
 	CHECK_SOON(told("", a.tenant, "ADD sim") == 4 && told("", b.tenant, "ADD sim") == 4);
-	application_says(&a, 'b');
-	application_says(&b, 'b');
+	application_works(&a, true);
+	application_works(&b, true);
 	CHECK_SOON(told("", a.tenant, "share 0 ") >= 2 && told("", b.tenant, "share 0 ") >= 2);
-	/* Their word is good for a moment: the devices have done nothing for them. */
+	/* One stops, and the other has everything again. */
+	application_works(&b, false);
 	CHECK_SOON(told("", a.tenant, "share 1024 ") == 6);
-	CHECK_SOON(told("", b.tenant, "share 1024 ") == 6);
+	/* Its word is good for a moment, since the devices do nothing for it. */
+	application_says(&b, 'b');
+	CHECK_SOON(told("", a.tenant, "share 0 ") >= 4);
+	CHECK_SOON(told("", a.tenant, "share 1024 ") == 8);
+	application_works(&a, false);
 
 	/* Stopped, it cannot answer; the other goes on, and it is told when it goes on, too. */
 	CHECK(kill(b.tenant, SIGSTOP) == 0);
@@ -401,7 +421,7 @@ static void test_leases(void)
 	order("refuse-sim1", true);
 	CHECK(manage(control, ARAX_CONTROL_ONLINE, "sim1", text) == 0);
 	CHECK_SOON(told("", a.tenant, "LOST sim1") == 1 && told("", b.tenant, "LOST sim1") == 1);
-	CHECK(told("sim1-", process_of(control, "sim1"), "LINK") == 2);
+	CHECK_SOON(told("sim1-", process_of(control, "sim1"), "LINK") == 2);
 	order("refuse-sim1", false);
 	application_end(&a);
 	application_end(&b);
