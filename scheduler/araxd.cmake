@@ -25,6 +25,16 @@ add_library(arax-simulate STATIC lease.c simulate.c simulate_device.c simulate_l
 target_compile_definitions(arax-simulate PRIVATE _GNU_SOURCE)
 target_link_libraries(arax-simulate PUBLIC arax-policy PkgConfig::INIH PkgConfig::JANSSON m)
 
+add_executable(test-scheduler-simulate test_simulate.c)
+target_compile_definitions(test-scheduler-simulate PRIVATE _GNU_SOURCE)
+target_link_libraries(test-scheduler-simulate PRIVATE arax-simulate)
+foreach(topic elasticity paper newcomer jain light static exhaustive single large memory determinism
+	files recorded)
+	add_test(NAME scheduler.simulate-${topic} COMMAND test-scheduler-simulate
+		${CMAKE_CURRENT_SOURCE_DIR}/simulations ${topic})
+	set_tests_properties(scheduler.simulate-${topic} PROPERTIES TIMEOUT 300)
+endforeach()
+
 add_executable(arax arax.c arax_cli.c arax_manage.c arax_plot.c arax_simulate.c arax_top.c arax_trace.c
 	plot.c trace_json.c)
 target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}")

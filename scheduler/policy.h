@@ -51,7 +51,9 @@ struct policy_device {
 	uint32_t depth;	     /* launches in flight that the lease allows; 0: no bound */
 	uint64_t backlog_ns; /* predicted time of what is queued there */
 	uint64_t since_ns;   /* when the first of them came first; 0: not known */
-	uint64_t moving;     /* bytes on their way to it */
+	float pace; /* learned: real time per predicted time, while it has something to do; 0: not
+		       known. Above 1: others use it, too; below: it executes several at a time */
+	uint64_t moving;		/* bytes on their way to it */
 	float bytes_per_ns, latency_ns; /* of transfers, learned; 0: not known */
 	char name[32];
 };
@@ -64,7 +66,7 @@ struct policy_cost {
 	uint8_t last[POLICY_BUCKETS];	   /* device of the last ordinary choice, plus 1 */
 	/* The same of "heterogeneous", which has more than one other. */
 	uint16_t since[POLICY_BUCKETS], pause[POLICY_BUCKETS];
-	uint8_t choice[POLICY_BUCKETS], tried[POLICY_BUCKETS];
+	uint8_t choice[POLICY_BUCKETS], tried[POLICY_BUCKETS], trying[POLICY_BUCKETS];
 };
 
 /* One launch that wants a device. */
@@ -155,7 +157,10 @@ static inline uint64_t policy_predict(const struct policy_state *state,
 /** policy_moved() - a transfer to or from a discrete device took so long. */
 void policy_moved(struct policy_device *device, uint64_t bytes, uint64_t ns);
 
-/** policy_backlog() - until it has finished what it was given, as far as the lease lets it. */
+/** policy_stretch() - real time per time of execution: at its pace, or as the lease says. */
+float policy_stretch(const struct policy_device *device);
+
+/** policy_backlog() - until it has finished what it was given. */
 float policy_backlog(const struct policy_device *device, uint64_t now_ns);
 
 /** policy_transfer() - until the data is there. */
@@ -178,17 +183,25 @@ bool policy_own(const struct policy_launch *launch, unsigned device);
 
 /* ---- the books of a device ------------------------------------------------------------------- */
 
+/** policy_paced() - what ended, or nothing but time, tells how fast the device goes on. */
+void policy_paced(struct policy_device *device, uint64_t predicted, uint64_t now_ns);
+
 /** policy_began() - a launch was given to it; predicted as policy_predict() said. */
 static inline void policy_began(struct policy_device *device, uint64_t predicted, uint64_t now_ns)
 {
-	if (!device->queued++)
+	if (!device->queued++) {
+		if (now_ns)
+			policy_paced(device, 0, now_ns);
 		device->since_ns = now_ns;
+	}
 	device->backlog_ns += predicted;
 }
 
 /** policy_ended() - that launch has ended, however. */
 static inline void policy_ended(struct policy_device *device, uint64_t predicted, uint64_t now_ns)
 {
+	if (now_ns && predicted)
+		policy_paced(device, predicted, now_ns);
 	device->queued--;
 	device->backlog_ns -= predicted;
 	device->since_ns = now_ns;

@@ -4,11 +4,13 @@
  *
  *	arax-costs 1
  *	devices cpu-basic cpu-pthread sim0
+ *	account 5000000000 70000000
  *	0123456789abcdef saxpy 10:0=5120 10:2=880 20:2=91000
  *	end 1
  *
- * A line per kernel: its program, its name, and for a size (by its logarithm) and a device (by its
- * place in the second line) nanoseconds. The last line counts the kernels.
+ * The account: ns that were executed, and those of them that were spent on learning. A line per
+ *kernel: its program, its name, and for a size (by its logarithm) and a device (by its place in the
+ *second line) nanoseconds. The last line counts the kernels.
  */
 #include "scheduler/policy_costs.h"
 
@@ -35,6 +37,7 @@ struct entry {
 struct policy_costs {
 	struct entry *chains[CHAINS];
 	struct entry *newest, *oldest;
+	uint64_t run_ns, explored_ns;
 	uint32_t unused; /* entries without a reference */
 };
 
@@ -183,6 +186,25 @@ void policy_costs_forget_device(struct policy_costs *costs, unsigned device)
 			entry->cost.ns[bucket][device] = 0;
 }
 
+/* An old life's credit is worth ten minutes at most. */
+#define ACCOUNT_MOST 600000000000ull
+
+void policy_costs_note(struct policy_costs *costs, const struct policy_state *state)
+{
+	costs->run_ns = state->run_ns < ACCOUNT_MOST ? state->run_ns : ACCOUNT_MOST;
+	costs->explored_ns = state->explored_ns < ACCOUNT_MOST ? state->explored_ns : ACCOUNT_MOST;
+	/* What is more than ten minutes ago counts in proportion. */
+	if (state->run_ns > ACCOUNT_MOST)
+		costs->explored_ns = (uint64_t)((double)state->explored_ns / (double)state->run_ns *
+						(double)ACCOUNT_MOST);
+}
+
+void policy_costs_credit(const struct policy_costs *costs, struct policy_state *state)
+{
+	state->run_ns += costs->run_ns;
+	state->explored_ns += costs->explored_ns;
+}
+
 /* ---- writing -------------------------------------------------------------------------------- */
 
 static bool plain(const char *name, size_t most)
@@ -266,7 +288,8 @@ size_t policy_costs_save(const struct policy_costs *costs, const char *const *na
 	good = put(&text, "arax-costs 1\ndevices");
 	for (unsigned i = 0; i < n && good; i++)
 		good = plain(names[i], 31) && put(&text, " %s", names[i]);
-	if (!good || !put(&text, "\n"))
+	if (!good ||
+	    !put(&text, "\naccount %" PRIu64 " %" PRIu64 "\n", costs->run_ns, costs->explored_ns))
 		return 0;
 	for (const struct entry *entry = costs->newest; entry && kernels < POLICY_COSTS_KERNELS;
 	     entry = entry->older) {
@@ -286,6 +309,7 @@ struct reader {
 	const char *at, *end;
 	unsigned devices;
 	int here[POLICY_DEVICES]; /* index of the n-th device of the text; -1: it is not there */
+	uint64_t run_ns, explored_ns;
 };
 
 /* A word up to the next space or end of line, copied. */
@@ -365,6 +389,9 @@ static const char *read_devices(struct reader *r, const char *const *names, unsi
 				*here = (int)i;
 		}
 	}
+	if (!literal(r, "account ") || !digits(r, ACCOUNT_MOST, &r->run_ns) || !byte(r, ' ') ||
+	    !digits(r, ACCOUNT_MOST, &r->explored_ns) || !byte(r, '\n'))
+		return "the account is wrong";
 	return NULL;
 }
 
@@ -451,5 +478,7 @@ int policy_costs_load(struct policy_costs *costs, const char *const *names, unsi
 		return -EINVAL;
 	}
 	read_kernels(&second, costs, &lost);
+	costs->run_ns = second.run_ns;
+	costs->explored_ns = second.explored_ns;
 	return lost ? -ENOMEM : 0;
 }

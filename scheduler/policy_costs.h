@@ -35,6 +35,18 @@ void policy_costs_put(struct policy_costs *costs, struct policy_cost *cost);
 void policy_costs_forget_device(struct policy_costs *costs, unsigned device);
 
 /**
+ * policy_costs_note() - before save(): what this tenant has executed and what of it was for
+ * learning
+ *
+ * Who tries something only within a part of what it has executed would never try anything in a
+ * short life, if it did not have the credit of those before it.
+ */
+void policy_costs_note(struct policy_costs *costs, const struct policy_state *state);
+
+/** policy_costs_credit() - after load(): what those before had left. */
+void policy_costs_credit(const struct policy_costs *costs, struct policy_state *state);
+
+/**
  * policy_costs_save() - the text, latest used kernels first, as many as there is room for
  * @names: of the devices, by index; without spaces
  * Return: bytes; 0 when there is nothing to write.

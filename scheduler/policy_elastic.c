@@ -21,7 +21,7 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 		const struct policy_device *d = &launch->devices[device];
 		float backlog = policy_backlog(d, launch->now_ns) + state->reserved[device];
 		float transfer = policy_transfer(launch, device);
-		float ns = policy_estimate(state, launch, device, &known);
+		float ns = policy_estimate(state, launch, device, &known) * policy_stretch(d);
 		float end = (transfer > backlog ? transfer : backlog) + ns;
 
 		/* Nothing known: as many to each. */

@@ -4,7 +4,7 @@
  * has (backlog), when the data could be there (transfer), how long the kernel executes there
  * (learned). It does not simply take the earliest end: a device's time is worth the more the more
  * is to be done there, so the launch goes where it adds least to the sum of (time until the device
- * is free)^4. With idle devices that is the earliest end; where work queues up, devices do what
+ * is free)^3. With idle devices that is the earliest end; where work queues up, devices do what
  * they are comparatively good at.
  *
  * What would wait in a device's queue for long rather waits unbound (POLICY_WAIT), and takes its
@@ -37,16 +37,16 @@ struct options {
 	struct option at[POLICY_DEVICES];
 };
 
-static float fourth(float x)
+static float cube(float x)
 {
-	return x * x * x * x;
+	return x * x * x;
 }
 
 /* Milliseconds: powers of nanoseconds would leave the range of a float. */
 static float price(const struct option *option)
 {
 	float before = option->ready * 1e-6f, after = before + option->ns * 1e-6f;
-	return fourth(after) - fourth(before);
+	return cube(after) - cube(before);
 }
 
 static void look(struct policy_state *state, const struct policy_launch *launch,
@@ -63,7 +63,8 @@ static void look(struct policy_state *state, const struct policy_launch *launch,
 		float transfer = policy_transfer(launch, device);
 
 		o->ready = transfer > backlog ? transfer : backlog;
-		o->ns = policy_estimate(state, launch, device, &o->known);
+		o->ns = policy_estimate(state, launch, device, &o->known) *
+			policy_stretch(&launch->devices[device]);
 		o->score = price(o);
 		options->any |= o->ns > 0;
 		if (o->known &&
@@ -114,9 +115,11 @@ static unsigned to_try(const struct policy_launch *launch, const struct options 
 	struct policy_cost *cost = launch->cost;
 	unsigned bucket = policy_bucket(launch->items);
 
+	/* One at a time, until it is known or has obviously been lost. */
 	POLICY_FOR_EACH(device, options->set)
 	{
-		if (!options->at[device].known && !launch->devices[device].queued)
+		if (!options->at[device].known && policy_room(&launch->devices[device]) &&
+		    (cost->trying[bucket] != device + 1 || cost->since[bucket] >= EXPLORE_FIRST))
 			return device;
 	}
 	uint16_t pause = cost->pause[bucket] ? cost->pause[bucket] : EXPLORE_FIRST;
@@ -127,7 +130,7 @@ static unsigned to_try(const struct policy_launch *launch, const struct options 
 	if (!others)
 		return NONE;
 	unsigned device = policy_first(later ? later : others);
-	return launch->devices[device].queued ? NONE : device;
+	return policy_room(&launch->devices[device]) ? device : NONE;
 }
 
 static unsigned explore(struct policy_state *state, const struct policy_launch *launch,
@@ -142,7 +145,10 @@ static unsigned explore(struct policy_state *state, const struct policy_launch *
 	if ((float)state->explored_ns + price > (float)state->run_ns / EXPLORE_SHARE)
 		return NONE;
 	state->explored_ns += (uint64_t)price;
-	if (options->at[device].known) {
+	if (!options->at[device].known) {
+		cost->trying[bucket] = (uint8_t)(device + 1);
+		cost->since[bucket] = 0;
+	} else {
 		uint16_t pause = cost->pause[bucket] ? cost->pause[bucket] : EXPLORE_FIRST;
 		cost->pause[bucket] = pause < EXPLORE_LAST ? pause * 2 : EXPLORE_LAST;
 		cost->since[bucket] = 0;

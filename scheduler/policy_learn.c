@@ -16,6 +16,10 @@
 #define LATENCY_NS 10e3f   /* and what is assumed until one has been seen */
 #define BYTES_PER_NS 4.0f
 
+#define PACE_OLD_NS 50e6f /* a pace is half forgotten after so long */
+#define PACE_MOST 256.0f
+#define PACE_LEAST (1 / 64.0f)
+
 #define ROOM_NS 2000000u /* in flight on one device, so that giving it back is quick; */
 #define ROOM_LEAST 2u	 /* but one runs and one is ready */
 #define ROOM_MOST 64u
@@ -171,10 +175,29 @@ void policy_moved(struct policy_device *device, uint64_t bytes, uint64_t ns)
 	device->bytes_per_ns = known > 0 ? known + (now - known) * 0.25f : now;
 }
 
-/* A lease of a part: the device's scheduler gives the rest of the time to others. */
-static float stretched(const struct policy_device *device, float ns)
+void policy_paced(struct policy_device *device, uint64_t predicted, uint64_t now_ns)
 {
-	return device->share && device->share < 1024 ? ns * 1024 / (float)device->share : ns;
+	if (!device->since_ns || now_ns < device->since_ns)
+		return;
+	float gone = (float)(now_ns - device->since_ns);
+	if (!predicted) {
+		/* It had nothing to do, and whoever was there may have left since. */
+		if (device->pace > 0)
+			device->pace = 1 + (device->pace - 1) / (1 + gone / PACE_OLD_NS);
+		return;
+	}
+	float now = gone / (float)predicted;
+	now = now > PACE_MOST ? PACE_MOST : now;
+	device->pace = device->pace > 0 ? device->pace + (now - device->pace) * 0.125f : now;
+	device->pace = device->pace > PACE_LEAST ? device->pace : PACE_LEAST;
+}
+
+float policy_stretch(const struct policy_device *device)
+{
+	if (device->pace > 0)
+		return device->pace;
+	/* A lease of a part: the device's scheduler gives the rest of the time to others. */
+	return device->share && device->share < 1024 ? 1024 / (float)device->share : 1;
 }
 
 float policy_backlog(const struct policy_device *device, uint64_t now_ns)
@@ -183,10 +206,12 @@ float policy_backlog(const struct policy_device *device, uint64_t now_ns)
 
 	if (device->queued && device->since_ns && now_ns > device->since_ns) {
 		/* The first of them has been running since then, but no longer than it takes. */
-		uint64_t gone = now_ns - device->since_ns, first = backlog / device->queued;
+		float pace = device->pace > 1 ? device->pace : 1;
+		uint64_t gone = (uint64_t)((float)(now_ns - device->since_ns) / pace);
+		uint64_t first = backlog / device->queued;
 		backlog -= gone < first ? gone : first;
 	}
-	return stretched(device, (float)backlog);
+	return (float)backlog * policy_stretch(device);
 }
 
 /* Where data comes home to, it comes from the slowest of those that it can come from. */
@@ -222,7 +247,8 @@ bool policy_room(const struct policy_device *device)
 	if (device->queued < ROOM_LEAST)
 		return true;
 	/* Of what is there nothing may be known: then it is enough. */
-	return device->queued < ROOM_MOST && device->backlog_ns && device->backlog_ns < ROOM_NS;
+	float backlog = (float)device->backlog_ns * policy_stretch(device);
+	return device->queued < ROOM_MOST && backlog > 0 && backlog < ROOM_NS;
 }
 
 bool policy_own(const struct policy_launch *launch, unsigned device)

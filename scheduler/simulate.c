@@ -406,6 +406,7 @@ static int begin_policy(struct sim *sim, struct sim_tenant *t, const struct sim_
 				       options->costs_size, why);
 	if (rc)
 		snprintf(error, SIM_ERROR, "%s", why);
+	policy_costs_credit(t->costs, &t->state);
 	return rc;
 }
 

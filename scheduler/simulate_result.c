@@ -244,6 +244,7 @@ static void keep_costs(struct sim *sim)
 		return;
 	}
 	for (unsigned i = sim->load->ntenants; i-- > 0;) {
+		policy_costs_note(sim->tenants[i].costs, &sim->tenants[i].state);
 		r->costs_size =
 		    policy_costs_save(sim->tenants[i].costs, names, n, r->costs, POLICY_COSTS_BLOB);
 		if (i && r->costs_size &&

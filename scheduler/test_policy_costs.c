@@ -26,6 +26,7 @@ static struct policy_costs *some(void)
 	gemm->ns[0][1] = 0.5f;
 	policy_costs_put(costs, saxpy);
 	policy_costs_put(costs, gemm);
+	policy_costs_note(costs, &(struct policy_state){.run_ns = 1000000, .explored_ns = 20000});
 	return costs;
 }
 
@@ -77,6 +78,15 @@ static void test_round_trip(void)
 	struct policy_cost *cost = policy_costs_get(again, 0xE123456789ABCDEF, "saxpy");
 	CHECK(cost->ns[10][0] == 5120 && cost->ns[10][2] == 123400);
 	CHECK(policy_costs_get(again, 0x12, "gemm")->ns[0][1] == 1);
+	struct policy_state state = {.run_ns = 5, .explored_ns = 1};
+	policy_costs_credit(again, &state);
+	CHECK(state.run_ns == 1000005 && state.explored_ns == 20001);
+	state.run_ns = 6000000000000; /* long ago counts in proportion */
+	state.explored_ns = 60000000000;
+	policy_costs_note(again, &state);
+	state = (struct policy_state){0};
+	policy_costs_credit(again, &state);
+	CHECK(state.run_ns == 600000000000 && state.explored_ns == 6000000000);
 	policy_costs_free(again);
 	/* Devices are found by their names. */
 	again = policy_costs_new();
@@ -154,7 +164,7 @@ static int load(const char *text, size_t size)
 	return rc;
 }
 
-#define HEAD "arax-costs 1\ndevices a b\n"
+#define HEAD "arax-costs 1\ndevices a b\naccount 0 0\n"
 #define KEY "0123456789abcdef"
 static void test_bad(void)
 {
@@ -162,6 +172,10 @@ static void test_bad(void)
 	    "",
 	    "arax-costs 2\ndevices a b\nend 0\n",
 	    HEAD "end 1\n",
+	    "arax-costs 1\ndevices a b\nend 0\n",
+	    "arax-costs 1\ndevices a b\naccount 1\nend 0\n",
+	    "arax-costs 1\ndevices a b\naccount 1 -1\nend 0\n",
+	    "arax-costs 1\ndevices a b\naccount 600000000001 0\nend 0\n",
 	    HEAD "end 0",
 	    HEAD "end 0\nmore",
 	    HEAD "end 00\n",

@@ -147,9 +147,10 @@ static void test_heterogeneous(void)
 	devices[1].backlog_ns = 300000;
 	devices[1].depth = 1; /* better to wait for it than to take the slow one */
 	CHECK(policy_heterogeneous.pick(&state, &launch) == POLICY_WAIT);
-	/* Those who wait for it count, too: after 1.1 ms of them the slow one would be there. */
-	for (launch.held = 1; launch.held < 4; launch.held++)
-		CHECK(policy_heterogeneous.pick(&state, &launch) == POLICY_WAIT);
+	/* Who waits for it counts, too: after a millisecond of them it is the slow one. */
+	for (launch.held = 1; policy_heterogeneous.pick(&state, &launch) == POLICY_WAIT;)
+		launch.held++;
+	CHECK(launch.held >= 2 && launch.held <= 5);
 	CHECK(policy_heterogeneous.pick(&state, &launch) == 0);
 	launch.held = 0; /* a new pass: forgotten */
 	CHECK(policy_heterogeneous.pick(&state, &launch) == POLICY_WAIT);
