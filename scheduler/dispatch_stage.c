@@ -190,6 +190,7 @@ static void leave(struct dispatch *d, struct stage *s)
 		struct mem *root = s->uses[i].use.storage->owner;
 		if (s->uses[i].pinned)
 			replica_unpin(s->uses[i].pinned);
+		s->uses[i].pinned = NULL;
 		object_unref(&d->objects, &root->object);
 	}
 	free(s->uses);
@@ -488,13 +489,25 @@ static enum step admit(struct dispatch *d, struct stage *s, int *status)
 	move_resident(d, s->device);
 	if (s->head)
 		d->starving &= ~(1u << s->device);
-	s->head = false;
 	return STEP_ON;
 }
 
 static bool admitted(const struct stage *s)
 {
 	return !s->nuses || s->uses[0].pinned;
+}
+
+/* It lets go of what it has there, so that those who wait for memory never wait for each other. */
+static void let_go(struct dispatch *d, struct stage *s)
+{
+	for (uint32_t i = 0; i < s->nuses; i++) {
+		if (s->uses[i].pinned)
+			replica_unpin(s->uses[i].pinned);
+		s->uses[i].pinned = NULL;
+	}
+	/* Those behind it wait for it in any case. */
+	if (!s->head)
+		stage_wake_memory(d, s->device);
 }
 
 /* The device has said that it cannot. */
@@ -506,11 +519,12 @@ static enum step refused(struct dispatch *d, struct stage *s)
 		return STEP_BACK;
 	if (status == STATUS_NO_MEMORY) {
 		uint64_t largest = 1;
-		mark_uses(d, s);
 		for (uint32_t i = 0; i < s->nuses; i++) {
 			if (s->uses[i].use.storage->size > largest)
 				largest = s->uses[i].use.storage->size;
 		}
+		let_go(d, s);
+		mark_uses(d, s);
 		enum step step = make_room(d, s, largest);
 		return step == STEP_ON ? STEP_BACK : step;
 	}
@@ -619,6 +633,7 @@ static int give(struct dispatch *d, struct stage *s)
 	rc = launch_on(d, c, s->device);
 	if (!rc) {
 		s->counted = false; /* settle() sees to it */
+		s->head = false;
 		return 0;
 	}
 	if (s->unproven)
@@ -775,6 +790,8 @@ bool stage_chain(struct dispatch *d, struct command *c, struct command *before, 
 		return false;
 	struct stage *s = c->stage;
 	s->device = (uint8_t)device;
+	if (on_discrete(d, s))
+		count(d, s);
 	if (chain_ready(d, s)) {
 		enum graph_state state = c->node.state;
 		graph_chain(&c->node);
