@@ -4,7 +4,7 @@
  * random commands of several in-order queues whose order is as-if, with events between the queues,
  * failures, markers and commands of the client. At the end memory is what it would be had every
  * queue executed one command after the other; no two kernels ever were in each other's memory; ends
- * came in each queue's order. Meanwhile policies change.
+ * came in each queue's order. Meanwhile policies change, and devices are leased and taken away.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -25,7 +25,7 @@
 #define DEADLINE_NS 60000000000ull
 
 enum { QUEUES = 4, BUFFERS = 4, HALF = FAKE_UNIT, INTS = 2 * HALF, FLIGHT = 64 };
-enum { MEMS = 3 * QUEUES * BUFFERS };
+enum { MEMS = 3 * QUEUES * BUFFERS, COMMANDS = 3000 };
 
 #define QUEUE(n) ARAX_HANDLE(ARAX_HANDLE_QUEUE, 1 + (uint32_t)(n))
 #define MEM(n) ARAX_HANDLE(ARAX_HANDLE_MEM, 1 + (uint32_t)(n))
@@ -373,11 +373,26 @@ static int say_policy(const char *name, uint32_t magic, size_t size)
 
 static void change_policy(void)
 {
-	static const char *const names[] = {"round-robin", "adaptive", "round-robin", "nonsense"};
+	static const char *const names[] = {"round-robin",   "adaptive", "least-loaded",
+					    "heterogeneous", "fair",	 "elastic",
+					    "random",	     "pinned",	 "nonsense"};
 	const size_t size = sizeof(struct arax_control_policy);
-	CHECK(!say_policy(names[below(4)], ARAX_CONTROL_MAGIC, size));
+	CHECK(!say_policy(names[below(9)], ARAX_CONTROL_MAGIC, size));
 	CHECK(say_policy("adaptive", 1, size) == -EPROTO);
 	CHECK(say_policy("adaptive", ARAX_CONTROL_MAGIC, size - 1) == -EPROTO);
+}
+
+/* The first device stays, the others come and go as the arbiter likes. */
+static void change_lease(void)
+{
+	const struct arax_control_device m = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_DEVICE},
+	    .what = ARAX_DEVICE_LEASE,
+	    .index = 1 + below(FAKE_DEVICES - 1),
+	    .share = below(3) ? 1024 : 0,
+	    .depth = below(2) ? 0 : 1 + below(4),
+	};
+	CHECK(!dispatch_post(dispatch, &m, sizeof(m), no_fds));
 }
 
 /* ---- a session ------------------------------------------------------------------------------ */
@@ -478,15 +493,17 @@ static void session_end(pthread_t thread)
 	munmap(arena, ARENA_SIZE);
 }
 
-static void test_random_commands(uint64_t start_seed, const char *policy, int commands)
+static void test_random_commands(uint64_t start_seed, const char *policy, bool leases)
 {
 	pthread_t thread;
 	seed = start_seed;
 	session_begin(&thread, policy);
-	for (int i = 0; i < commands; i++) {
+	for (int i = 0; i < COMMANDS; i++) {
 		send_random();
 		if (below(200) == 0)
 			change_policy();
+		if (leases && below(100) == 0)
+			change_lease();
 		if (below(400) == 0) {
 			for (uint32_t slot = 0; slot < FLIGHT; slot++) {
 				if (sent[slot].busy)
@@ -502,8 +519,8 @@ static void test_random_commands(uint64_t start_seed, const char *policy, int co
 int main(void)
 {
 	alarm(170);
-	for (uint64_t s = 1; s <= 6; s++)
-		test_random_commands(s, s % 2 ? "round-robin" : "adaptive", 3000);
+	for (uint64_t s = 1; s <= 8; s++)
+		test_random_commands(s, s % 2 ? "round-robin" : "adaptive", s > 4);
 	printf("%u kernels began while another one ran, %u messages complained of\n",
 	       atomic_load(&fake_together), atomic_load(&complaints));
 	CHECK(atomic_load(&fake_together) > 100 && atomic_load(&complaints) > 0);
