@@ -87,7 +87,7 @@ static char *builder_cache_path(const struct araxd *daemon, const struct domain_
 	return length < 0 ? NULL : path;
 }
 
-static struct arax_cache *builder_cache(struct builder *builder, const struct domain_id *id)
+struct arax_cache *builder_cache(struct builder *builder, const struct domain_id *id)
 {
 	struct domain *domain = builder->domains;
 

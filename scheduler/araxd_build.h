@@ -32,6 +32,11 @@ void builder_submit(struct builder *builder, struct request *request, const char
 /** builder_drop() - a client has gone. */
 void builder_drop(struct builder *builder, const struct client *client);
 
+struct arax_cache;
+
+/** builder_cache() - of a trust domain; NULL when it has none. */
+struct arax_cache *builder_cache(struct builder *builder, const struct domain_id *id);
+
 struct builder_state builder_state(const struct builder *builder);
 
 #endif

@@ -191,6 +191,17 @@ static void tenant_settle(struct devices *devices, struct tenant *tenant)
 	pool_end(tenant);
 }
 
+/* Before its first device. Who places on the CPU alone learns that quickly enough. */
+static void tenant_begin(struct devices *devices, struct tenant *tenant)
+{
+	if (tenant->costs || tenant->state != TENANT_ATTACHED || !tenant->client || !devices->list)
+		return;
+	int error = costs_hand_out(devices->daemon, tenant);
+	if (error)
+		araxd_info("tenant %d begins without learned times: %s", tenant->pid,
+			   strerror(-error));
+}
+
 static bool devices_remove(struct devices *devices)
 {
 	bool any = false;
@@ -214,6 +225,7 @@ static void devices_settle(struct timer *timer)
 	struct devices *devices = CONTAINER(timer, struct devices, change);
 
 	for (struct tenant *t = pool_list(devices->daemon->pool); t; t = t->next) {
+		tenant_begin(devices, t);
 		for (struct link *l = t->links, *next; l; l = next) {
 			next = l->next_of_tenant;
 			link_settle(l);
@@ -302,6 +314,7 @@ void devices_notice(struct devices *devices)
 
 void devices_detach(struct devices *devices, struct tenant *tenant)
 {
+	costs_take_back(devices->daemon, tenant);
 	while (tenant->links)
 		link_free(tenant->links);
 	for (struct device *d = devices->list; d; d = d->next) {
@@ -510,9 +523,11 @@ void devices_free(struct devices *devices)
 			seat_finish(device->seats);
 		free(device);
 	}
-	for (struct tenant *t = pool_list(devices->daemon->pool); t; t = t->next)
+	for (struct tenant *t = pool_list(devices->daemon->pool); t; t = t->next) {
+		costs_take_back(devices->daemon, t);
 		while (t->links)
 			link_free(t->links);
+	}
 	timer_clear(&devices->daemon->loop, &devices->change);
 	timer_clear(&devices->daemon->loop, &devices->again);
 	timer_clear(&devices->daemon->loop, &devices->lease);

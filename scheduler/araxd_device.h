@@ -192,6 +192,14 @@ struct link *link_find(const struct tenant *tenant, const struct device *device)
 void lease_update(struct devices *devices);
 void lease_again(struct timer *timer);
 
+/* Of araxd_costs.c */
+
+/** costs_hand_out() - a tenant gets what others have learned. Return: 0 or -errno. */
+int costs_hand_out(struct araxd *daemon, struct tenant *tenant);
+
+/** costs_take_back() - it has ended: keep what it has learned. */
+void costs_take_back(struct araxd *daemon, struct tenant *tenant);
+
 /* Of araxd_seat.c, called by it: in araxd_device.c */
 
 /** devices_seat_ready(), devices_seat_ended() - a process is there; has ended and said why. */

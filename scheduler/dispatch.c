@@ -355,6 +355,8 @@ static void rest(struct dispatch *d)
 	set_idle(d, !d->running && !d->moving && !d->objects.builds && !d->nplacing);
 	atomic_store(&d->others, d->inflight - d->running);
 	arax_wake_ring(&d->shm->client_room);
+	if (d->costs.page)
+		costs_keep(d);
 	bool more = arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin,
 				   work_waits, d, d->running ? SLEEP_BUSY_MS : d->sleep_ms);
 	if (more)

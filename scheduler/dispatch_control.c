@@ -42,6 +42,8 @@ static size_t message_size(uint16_t type)
 		return sizeof(struct arax_control_device);
 	case ARAX_CONTROL_POLICY:
 		return sizeof(struct arax_control_policy);
+	case ARAX_CONTROL_COSTS:
+		return sizeof(struct arax_control_plain);
 	default:
 		return 0;
 	}
@@ -58,7 +60,7 @@ static struct message *message_new(const void *data, size_t size, const int fds[
 	if (m->head.type == ARAX_CONTROL_POLICY) {
 		m->policy.policy[sizeof(m->policy.policy) - 1] = 0;
 		m->policy.argument[sizeof(m->policy.argument) - 1] = 0;
-	} else {
+	} else if (m->head.type == ARAX_CONTROL_DEVICE) {
 		m->device.name[sizeof(m->device.name) - 1] = 0;
 		m->device.caps.target[sizeof(m->device.caps.target) - 1] = 0;
 	}
@@ -152,6 +154,7 @@ static int device_add(struct dispatch *d, const struct arax_control_device *m, i
 		return rc;
 	}
 	policy_changed(&d->policy, m->index);
+	costs_learn(d);
 	d->remote |= 1u << m->index;
 	d->polled |= 1u << m->index;
 	d->graph.as_if = true;
@@ -197,6 +200,12 @@ static void apply(struct dispatch *d, const struct message *m)
 {
 	if (m->head.type == ARAX_CONTROL_POLICY) {
 		apply_policy(d, &m->policy);
+		return;
+	}
+	if (m->head.type == ARAX_CONTROL_COSTS) {
+		int rc = costs_begin(d, m->fds[0]);
+		if (rc)
+			device_log(d, "learned times: %s", strerror(-rc));
 		return;
 	}
 	int rc = apply_device(d, &m->device, m->fds[0]);

@@ -164,6 +164,12 @@ struct dispatch {
 	uint32_t mark;
 	uint64_t launches;		   /* that have come */
 	uint64_t serial;		   /* launches given to devices */
+	struct {			   /* dispatch_costs.c; page is NULL without araxd's */
+		struct arax_costs *page;
+		char *text; /* what it held first; NULL when it was nothing */
+		size_t size;
+		uint64_t kept_ns, serial;
+	} costs;
 	uint32_t unproven[POLICY_DEVICES]; /* of them there, by kernels that never ran there */
 
 	struct command commands[ARAX_SLOTS];
@@ -181,6 +187,11 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 int command_submit(struct dispatch *d, struct command *c);
 int command_start(struct dispatch *d, struct command *c);
 int command_go(struct dispatch *d, struct command *c);
+
+/* dispatch_costs.c */
+int costs_begin(struct dispatch *d, int fd);
+void costs_learn(struct dispatch *d); /* a device has come */
+void costs_keep(struct dispatch *d);  /* there is nothing to do; only with a page */
 
 /* dispatch_done.c */
 int command_end(struct dispatch *d, struct command *c, int status);

@@ -68,6 +68,18 @@ static bool there(const char *what, const char *name)
 	return fd >= 0;
 }
 
+/* Reads what an earlier one has learned, and learns something itself. */
+static void tenant_learns(const char *file, int fd)
+{
+	struct arax_costs *costs =
+	    mmap(NULL, sizeof(*costs), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (costs == MAP_FAILED || close(fd))
+		abort();
+	note(file, "COSTS '%.*s'\n", (int)costs->size, costs->text);
+	costs->size = (uint32_t)sprintf(costs->text, "learned by %d", (int)getpid());
+}
+
 /* What araxd says after START. Return: false at its end. */
 static bool tenant_told(const char *file)
 {
@@ -96,6 +108,8 @@ static bool tenant_told(const char *file)
 			arax_socket_send(CONTROL, &message, sizeof(message.device), NULL, 0);
 	} else if (message.head.type == ARAX_CONTROL_POLICY && n == sizeof(message.policy)) {
 		note(file, "POLICY %s %s\n", message.policy.policy, message.policy.argument);
+	} else if (message.head.type == ARAX_CONTROL_COSTS) {
+		tenant_learns(file, fds[0]);
 	} else {
 		abort();
 	}

@@ -486,9 +486,11 @@ static void pool_calm(struct timer *timer)
 {
 	struct pool *pool = CONTAINER(timer, struct pool, calm);
 
-	if (pool->extra && --pool->extra)
-		timer_set(&pool->daemon->loop, timer, POOL_CALM_MS);
+	if (pool->extra)
+		pool->extra--;
 	pool_trim(pool, 1);
+	if (pool->extra || pool_count(pool).ready > pool_wanted(pool))
+		timer_set(&pool->daemon->loop, timer, POOL_CALM_MS);
 }
 
 /* Ends tenants in which one command has run for longer than it may. */
@@ -699,6 +701,9 @@ void pool_configure(struct pool *pool)
 		timer_clear(&pool->daemon->loop, &pool->watch);
 	cpu_share(pool->daemon);
 	pool_trim(pool, pool_count(pool).ready);
+	/* Those that are starting come too late for that. */
+	if (pool_count(pool).starting)
+		timer_set(&pool->daemon->loop, &pool->calm, POOL_CALM_MS);
 	pool_fill(pool);
 }
 

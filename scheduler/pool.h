@@ -44,6 +44,7 @@ struct tenant {
 	struct link *links;
 	unsigned next_index;
 	bool full;		   /* no index is left */
+	struct arax_costs *costs;  /* what it knows about kernels; NULL */
 	struct lease_tenant lease; /* the arbiter's */
 	uint64_t claims_ns;	   /* since when it says that it works, and nothing shows it */
 	struct tenant *next;

@@ -334,6 +334,7 @@ static void test_reload(void)
 	CHECK(json_has(control, ARAX_CONTROL_STATUS, "\"policy\": \"elastic\""));
 
 	/* Limits hold from now on. */
+	CHECK_SOON(json_has(control, ARAX_CONTROL_STATUS, "\"starting\": 0"));
 	configure("[daemon]\npool = 0\n[device more]\nbackend = sim\n[scheduling]\n"
 		  "policy = elastic\n[device sim]\nbackend = sim\nmemory = 32M\n");
 	CHECK(manage(control, ARAX_CONTROL_RELOAD, "", text) == 0);
@@ -428,6 +429,37 @@ static void test_leases(void)
 	stop(control, daemon);
 }
 
+/* What one has learned the next one knows, also of another daemon; nobody is told without devices.
+ */
+static void test_costs(void)
+{
+	char learned[64];
+
+	configure("");
+	pid_t daemon = daemon_start(NULL, NULL);
+	int control = client();
+	struct application a = application("", "");
+	CHECK(json_has(control, ARAX_CONTROL_STATUS, "\"attached\": 1"));
+	CHECK(told("", a.tenant, "COSTS") == 0);
+	configure(SIM);
+	CHECK(kill(daemon, SIGHUP) == 0);
+	CHECK_SOON(told("", a.tenant, "COSTS '") == 1 && told("", a.tenant, "ADD sim ") == 1);
+	snprintf(learned, sizeof(learned), "COSTS 'learned by %d'\n", a.tenant);
+	application_end(&a);
+	CHECK_SOON(json_has(control, ARAX_CONTROL_STATUS, "\"attached\": 0"));
+	a = application("", "");
+	CHECK_SOON(told("", a.tenant, learned) == 1);
+	snprintf(learned, sizeof(learned), "COSTS 'learned by %d'\n", a.tenant);
+	application_end(&a);
+	stop(control, daemon);
+	daemon = daemon_start(NULL, NULL);
+	control = client();
+	a = application("", "");
+	CHECK_SOON(told("", a.tenant, learned) == 1);
+	application_end(&a);
+	stop(control, daemon);
+}
+
 /* The daemon's end by signal leaves device processes that somebody uses alone. */
 static void test_daemon_ends(void)
 {
@@ -461,6 +493,7 @@ int main(int argc, char **argv)
 	test_reload();
 	test_policy();
 	test_leases();
+	test_costs();
 	test_daemon_ends();
 	return 0;
 }

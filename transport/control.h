@@ -45,6 +45,7 @@ enum arax_control_type {
 	ARAX_CONTROL_UNLINK = 24, /* araxd -> arax-device: that tenant has gone; and back with an
 				     error: that tenant broke the protocol, its link was ended */
 	ARAX_CONTROL_SHARE = 25,  /* araxd -> arax-device: what a tenant may use from now on */
+	ARAX_CONTROL_COSTS = 26,  /* araxd -> tenant, after START: + memfd with struct arax_costs */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
 };
@@ -179,6 +180,15 @@ struct arax_control_link {
 	uint32_t pad;
 };
 
+/* What tenants have learned about kernels (scheduler/policy_costs.h), as one left it; the tenant
+ * writes its own there. size: bytes of text; 0 while it is written. */
+#define ARAX_COSTS_MAX (256u << 10)
+struct arax_costs {
+	_Atomic uint32_t size;
+	uint32_t pad;
+	char text[ARAX_COSTS_MAX];
+};
+
 struct arax_control_map {
 	struct arax_control_head head;
 	uint64_t base;
@@ -209,7 +219,7 @@ struct arax_control_log {
 	char line[256];
 };
 
-/* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, COMPILE. */
+/* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, COMPILE, COSTS. */
 struct arax_control_plain {
 	struct arax_control_head head;
 };
