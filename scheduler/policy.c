@@ -43,4 +43,5 @@ int policy_configure(const struct policy *policy, struct policy_state *state, co
 void policy_changed(struct policy_state *state, unsigned device)
 {
 	state->handover_ns[device] = state->slower[device] = state->reserved[device] = 0;
+	state->won[device] = 0;
 }

@@ -49,6 +49,7 @@ struct policy_device {
 	uint32_t queued;     /* launches that it has not finished */
 	uint32_t share;	     /* of 1024: the lease; devices with 0 are never candidates */
 	uint32_t depth;	     /* launches in flight that the lease allows; 0: no bound */
+	uint64_t moved_ns;   /* transfers to it took so long since something ended there */
 	uint64_t backlog_ns; /* predicted time of what is queued there */
 	uint64_t since_ns;   /* when the first of them came first; 0: not known */
 	float pace; /* learned: real time per predicted time, while it has something to do; 0: not
@@ -92,7 +93,8 @@ struct policy_state {
 	uint64_t run_ns, explored_ns;	   /* heterogeneous: its account of exploring */
 	bool unlike;			   /* there are devices to be compared with each other */
 	float handover_ns[POLICY_DEVICES]; /* moving average; 0: nothing yet */
-	float slower[POLICY_DEVICES];	/* than the best known, over all kernels; 0: nothing yet */
+	float slower[POLICY_DEVICES]; /* than the best known, over all kernels; 0: nothing yet */
+	float won[POLICY_DEVICES];    /* had data been there: ns, since something was moved there */
 	float reserved[POLICY_DEVICES]; /* for launches that wait, in this pass */
 	struct policy_rules rules;	/* pinned */
 };
@@ -157,7 +159,7 @@ static inline uint64_t policy_predict(const struct policy_state *state,
 /** policy_moved() - a transfer to or from a discrete device took so long. */
 void policy_moved(struct policy_device *device, uint64_t bytes, uint64_t ns);
 
-/** policy_stretch() - real time per time of execution: at its pace, or as the lease says. */
+/** policy_stretch() - real time per time of execution, at its pace. */
 float policy_stretch(const struct policy_device *device);
 
 /** policy_backlog() - until it has finished what it was given. */

@@ -24,7 +24,8 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 
 		if (!policy_room(d) && !policy_own(launch, device))
 			continue;
-		float backlog = policy_backlog(d, launch->now_ns), share = share_of(d);
+		float share = share_of(d),
+		      backlog = policy_backlog(d, launch->now_ns) / policy_stretch(d) / share;
 		float transfer = policy_transfer(launch, device);
 		float ns = policy_estimate(state, launch, device, &known) / share;
 		float end = (transfer > backlog ? transfer : backlog) + ns;

@@ -24,9 +24,11 @@
 	16		   /* launches until another device is tried again; doubles with every try \
 			    */
 #define EXPLORE_LAST 16384 /* that changes nothing */
+#define SLOW 8		   /* what is thought of an unknown device, to be safe */
 
 struct option {
-	float ready, ns, score; /* when device and data are; execution; price */
+	float backlog, transfer, ready; /* when the device is, the data, and both are */
+	float ns, score;		/* execution; price */
 	bool known;
 };
 
@@ -62,6 +64,8 @@ static void look(struct policy_state *state, const struct policy_launch *launch,
 				state->reserved[device];
 		float transfer = policy_transfer(launch, device);
 
+		o->backlog = backlog;
+		o->transfer = transfer;
 		o->ready = transfer > backlog ? transfer : backlog;
 		o->ns = policy_estimate(state, launch, device, &o->known) *
 			policy_stretch(&launch->devices[device]);
@@ -74,10 +78,11 @@ static void look(struct policy_state *state, const struct policy_launch *launch,
 }
 
 /* Of this kernel nothing is known at all: the device that is the fastest on the whole, if it is not
- * far behind; else one that has the data. */
+ * far behind; else one that has the data. Of those of one make the one with least to do. */
 static unsigned first_guess(const struct policy_state *state, const struct policy_launch *launch,
 			    const struct options *options)
 {
+	const struct policy_device *devices = launch->devices;
 	unsigned best = NONE;
 	float least = 0;
 
@@ -85,7 +90,11 @@ static unsigned first_guess(const struct policy_state *state, const struct polic
 	{
 		float slower = state->slower[device] > 0 ? state->slower[device] : 1e3f;
 		float cost = slower * (1 + policy_transfer(launch, device) * 1e-6f);
-		if (best == NONE || cost < least) {
+		bool alike = best != NONE && devices[best].alike &&
+			     devices[best].alike == devices[device].alike;
+
+		if (best == NONE ||
+		    (alike ? devices[device].queued < devices[best].queued : cost < least)) {
 			best = device;
 			least = cost;
 		}
@@ -98,15 +107,24 @@ static float end_of(const struct option *option)
 	return option->ready + option->ns;
 }
 
-/* What trying it presumably costs: it ends later than on the best; all of it where not even the
- * speed of the device is known. */
+static float later(float end, const struct option *best)
+{
+	return end > end_of(best) ? end - end_of(best) : 0;
+}
+
+/* What trying it presumably costs: so much later than on the best it ends. Where not even the speed
+ * of the device is known: all of it; unless so much waits for the best that even a slow device
+ * would be done before. */
 static float extra(const struct policy_state *state, const struct options *options, unsigned device)
 {
 	const struct option *o = &options->at[device], *best = &options->at[options->best];
 
-	if (!o->known && state->slower[device] <= 0)
-		return end_of(o);
-	return end_of(o) > end_of(best) ? end_of(o) - end_of(best) : 0;
+	/* What is moved there has to come back. */
+	float end = end_of(o) + o->transfer;
+	if (o->known || state->slower[device] > 0)
+		return later(end, best);
+	float slow = later(end + o->ns * (SLOW - 1), best);
+	return slow < end ? slow : end;
 }
 
 /* The device to be tried: an unknown one, or, when it is time, the next in turn. */
@@ -130,6 +148,9 @@ static unsigned to_try(const struct policy_launch *launch, const struct options 
 	if (!others)
 		return NONE;
 	unsigned device = policy_first(later ? later : others);
+	/* Where its data is so far away nothing could be won. */
+	if (options->at[device].transfer > end_of(&options->at[options->best]))
+		return NONE;
 	return policy_room(&launch->devices[device]) ? device : NONE;
 }
 
@@ -170,6 +191,35 @@ static void note_choice(struct policy_cost *cost, unsigned bucket, unsigned devi
 		cost->since[bucket]++;
 }
 
+/*
+ * Data stays where it is as long as a single launch is not worth moving it, but a hundred may be.
+ * Each launch that stays tells what it would have won elsewhere, or lost; when for a device that
+ * comes to more than the way there costs, it is taken (as one buys skis when renting them has come
+ * to their price). Over all kernels: those that would rather stay are counted as well.
+ */
+static unsigned move(struct policy_state *state, const struct options *options)
+{
+	const struct option *best = &options->at[options->best];
+	unsigned chosen = options->best;
+
+	POLICY_FOR_EACH(device, options->set)
+	{
+		const struct option *o = &options->at[device];
+		float *won = &state->won[device];
+
+		if (!o->known || o->transfer <= 0)
+			continue;
+		*won += end_of(best) - (o->backlog + o->ns);
+		if (*won < 0)
+			*won = 0;
+		if (*won > o->transfer && chosen == options->best)
+			chosen = device;
+	}
+	if (chosen != options->best)
+		state->won[chosen] = 0;
+	return chosen;
+}
+
 static unsigned pick(struct policy_state *state, const struct policy_launch *launch)
 {
 	struct options options;
@@ -185,7 +235,7 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 		unsigned tried = explore(state, launch, &options);
 		if (tried != NONE)
 			return tried;
-		chosen = options.best;
+		chosen = launch->missing ? move(state, &options) : options.best;
 	}
 	if (!policy_room(&launch->devices[chosen]) && !policy_own(launch, chosen)) {
 		policy_reserve(state, chosen, options.at[chosen].ns);

@@ -165,6 +165,8 @@ void policy_moved(struct policy_device *device, uint64_t bytes, uint64_t ns)
 {
 	float took = ns ? (float)ns : 1, before = device->latency_ns;
 
+	device->moved_ns += ns;
+
 	if (bytes <= SMALL_BYTES) {
 		device->latency_ns = before > 0 ? before + (took - before) * 0.25f : took;
 		return;
@@ -173,6 +175,12 @@ void policy_moved(struct policy_device *device, uint64_t bytes, uint64_t ns)
 		took -= before;
 	float now = (float)bytes / took, known = device->bytes_per_ns;
 	device->bytes_per_ns = known > 0 ? known + (now - known) * 0.25f : now;
+}
+
+/* A lease's share says nothing here: it is a weight, and what comes of it depends on who works. */
+float policy_stretch(const struct policy_device *device)
+{
+	return device->pace > 0 ? device->pace : 1;
 }
 
 void policy_paced(struct policy_device *device, uint64_t predicted, uint64_t now_ns)
@@ -186,18 +194,16 @@ void policy_paced(struct policy_device *device, uint64_t predicted, uint64_t now
 			device->pace = 1 + (device->pace - 1) / (1 + gone / PACE_OLD_NS);
 		return;
 	}
-	float now = gone / (float)predicted;
+	/* It may have waited for data that long, or have executed meanwhile: between these two. */
+	float least = (gone - (float)device->moved_ns) / (float)predicted;
+	float most = gone / (float)predicted, now = policy_stretch(device);
+	device->moved_ns = 0;
+	if (most > now && least < now)
+		return;
+	now = least > now ? least : most;
 	now = now > PACE_MOST ? PACE_MOST : now;
 	device->pace = device->pace > 0 ? device->pace + (now - device->pace) * 0.125f : now;
 	device->pace = device->pace > PACE_LEAST ? device->pace : PACE_LEAST;
-}
-
-float policy_stretch(const struct policy_device *device)
-{
-	if (device->pace > 0)
-		return device->pace;
-	/* A lease of a part: the device's scheduler gives the rest of the time to others. */
-	return device->share && device->share < 1024 ? 1024 / (float)device->share : 1;
 }
 
 float policy_backlog(const struct policy_device *device, uint64_t now_ns)

@@ -30,11 +30,10 @@ uint64_t sim_missing(const struct sim *sim, const struct sim_command *c, unsigne
 }
 
 /* One at a time in each direction. Return: when it has ended. */
-static uint64_t transfer(struct sim *sim, const struct sim_command *c, unsigned device, bool out,
+static uint64_t transfer(struct sim *sim, struct sim_command *c, unsigned device, bool out,
 			 uint64_t bytes, uint64_t not_before)
 {
 	struct sim_device *d = &sim->devices[device];
-	struct sim_tenant *t = &sim->tenants[c->tenant];
 	uint64_t start = sim->now > not_before ? sim->now : not_before;
 	uint64_t ns = d->desc->latency_ns + (uint64_t)((double)bytes / d->desc->bytes_per_ns);
 
@@ -49,12 +48,12 @@ static uint64_t transfer(struct sim *sim, const struct sim_command *c, unsigned 
 					 .moved = out ? 2 : 1,
 					 .bytes = bytes});
 	sim->result->moved_bytes += bytes;
-	policy_moved(&t->devices[device], bytes, ns);
+	c->move_ns += out ? 0 : ns;
 	return start + ns;
 }
 
 /* Home, if it is not there. */
-static void bring_home(struct sim *sim, const struct sim_command *c, struct sim_buffer *b)
+static void bring_home(struct sim *sim, struct sim_command *c, struct sim_buffer *b)
 {
 	if (b->valid >> HOME & 1)
 		return;
@@ -92,7 +91,7 @@ static struct sim_buffer *victim(const struct sim *sim, const struct sim_tenant 
 }
 
 /* Where everything there is in use the memory is exceeded: this is no simulation of failures. */
-static void make_room(struct sim *sim, const struct sim_command *c, unsigned device, uint64_t bytes)
+static void make_room(struct sim *sim, struct sim_command *c, unsigned device, uint64_t bytes)
 {
 	struct sim_device *d = &sim->devices[device];
 	struct sim_buffer *b;
@@ -108,8 +107,7 @@ static void make_room(struct sim *sim, const struct sim_command *c, unsigned dev
 }
 
 /* Return: bytes that move to the device because of this. */
-static uint64_t fetch(struct sim *sim, const struct sim_command *c, struct sim_buffer *b,
-		      unsigned place)
+static uint64_t fetch(struct sim *sim, struct sim_command *c, struct sim_buffer *b, unsigned place)
 {
 	if (b->valid >> place & 1)
 		return 0;
@@ -122,8 +120,7 @@ static uint64_t fetch(struct sim *sim, const struct sim_command *c, struct sim_b
 	return b->bytes;
 }
 
-static void only_there(struct sim *sim, const struct sim_command *c, struct sim_buffer *b,
-		       unsigned place)
+static void only_there(struct sim *sim, struct sim_command *c, struct sim_buffer *b, unsigned place)
 {
 	for (unsigned device = 0; device < POLICY_DEVICES; device++)
 		if (device != place && (b->valid >> device & 1))
@@ -205,8 +202,10 @@ void sim_data(struct sim *sim, struct sim_command *c)
 	struct sim_tenant *t = &sim->tenants[c->tenant];
 	struct sim_queue *queue = &t->queues[c->device];
 
+	if (c->move_ns)
+		policy_moved(&t->devices[c->device], c->moving, c->move_ns);
 	t->devices[c->device].moving -= c->moving;
-	c->moving = 0;
+	c->moving = c->move_ns = 0;
 	c->next = NULL;
 	/* Who had nothing to do has not saved time for later. */
 	if (!queue->first && !queue->running && queue->tag < sim->devices[c->device].tag)

@@ -33,7 +33,7 @@ struct sim_command {
 	uint32_t waits; /* for so many that have not been seen to end */
 	uint64_t items, base_ns;
 	uint64_t submit_ns, start_ns, end_ns;
-	uint64_t predicted, moving;
+	uint64_t predicted, moving, move_ns;
 	struct sim_use uses[4];
 	struct sim_command *next; /* held, or in a device's queue */
 };

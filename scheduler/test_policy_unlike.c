@@ -58,15 +58,52 @@ static void test_least_loaded(void)
 	for (unsigned i = 0; i < N; i++)
 		devices[i].depth = 1;
 	CHECK(policy_least_loaded.pick(&state, &launch) == POLICY_WAIT);
-	/* Half of a device takes twice as long. */
+	/* A device that goes on at half the pace takes twice as long. */
 	fresh();
 	launch.candidates = 3;
 	policy_began(&devices[0], 1000, 0);
-	devices[0].share = 512;
+	devices[0].pace = 2;
 	policy_began(&devices[1], 1500, 0);
 	CHECK(policy_least_loaded.pick(&state, &launch) == 1);
-	devices[0].share = 1024;
+	devices[0].pace = 1;
 	CHECK(policy_least_loaded.pick(&state, &launch) == 0);
+}
+
+/* Three others on the device, then none; then four launches at a time. */
+static void test_pace(void)
+{
+	uint64_t now = 1000;
+
+	fresh();
+	for (int i = 0; i < 100; i++) {
+		policy_began(&devices[0], 1000, now);
+		policy_ended(&devices[0], 1000, now += 4000);
+	}
+	CHECK(fabsf(devices[0].pace - 4) < 0.1f);
+	policy_began(&devices[0], 1000, now += 1000000000); /* long ago */
+	CHECK(devices[0].pace < 1.2f);
+	policy_ended(&devices[0], 1000, now += 1000);
+	for (int i = 0; i < 4; i++)
+		policy_began(&devices[0], 1000, now);
+	for (int i = 0; i < 100; i++) {
+		policy_began(&devices[0], 1000, now);
+		policy_ended(&devices[0], 1000, now += 250);
+	}
+	CHECK(fabsf(devices[0].pace - 0.25f) < 0.02f);
+	CHECK(fabsf(policy_backlog(&devices[0], now) - 1000) < 100);
+	/* Waiting for data is not the device's fault, unless even without it it was slow. */
+	float before = devices[0].pace;
+	policy_began(&devices[0], 1000, now);
+	policy_moved(&devices[0], 1 << 20, 5000);
+	policy_ended(&devices[0], 1000, now += 5100);
+	CHECK(devices[0].pace == before);
+	policy_began(&devices[0], 1000, now);
+	policy_moved(&devices[0], 1 << 20, 5000);
+	policy_ended(&devices[0], 1000, now += 9000);
+	CHECK(devices[0].pace > before);
+	before = devices[0].pace;
+	policy_ended(&devices[0], 1000, 0); /* no clock was read */
+	CHECK(devices[0].pace == before);
 }
 
 static void test_books(void)
@@ -156,9 +193,52 @@ static void test_heterogeneous(void)
 	CHECK(policy_heterogeneous.pick(&state, &launch) == POLICY_WAIT);
 }
 
-/* A kernel of which nothing is known does not spread over everything at once. */
+/* Data stays where it is for one launch, but not for many; unless other kernels would rather stay.
+ */
+static void test_moves(void)
+{
+	int stayed = 0;
+
+	fresh();
+	launch.candidates = 3;
+	launch.missing = missing;
+	state.unlike = true;
+	know(0, 4000000);
+	know(1, 400000);
+	missing[1] = 32 << 20; /* 8.4 ms */
+	while (policy_heterogeneous.pick(&state, &launch) == 0)
+		CHECK(++stayed < 10);
+	CHECK(stayed == 2);
+	fresh();
+	launch.candidates = 3;
+	launch.missing = missing;
+	state.unlike = true;
+	know(0, 4000000);
+	know(1, 2000000);
+	launch.cost = &other_cost; /* what it wins with one it loses with the other */
+	know(0, 1000000);
+	know(1, 6000000);
+	missing[1] = 32 << 20;
+	for (int i = 0; i < 200; i++) {
+		launch.cost = i % 2 ? &cost : &other_cost;
+		CHECK(policy_heterogeneous.pick(&state, &launch) == 0);
+	}
+}
+
+/* A kernel of which nothing is known does not spread over everything at once, but over what is of
+ * one make. */
 static void test_first_time(void)
 {
+	fresh();
+	for (unsigned i = 1; i < N; i++)
+		devices[i].alike = 2;
+	state.slower[1] = 1;
+	for (unsigned i = 0; i < 6; i++) {
+		unsigned device = policy_heterogeneous.pick(&state, &launch);
+		CHECK(device == 1 + i % 3);
+		policy_began(&devices[device], 0, 0);
+	}
+	CHECK(policy_heterogeneous.pick(&state, &launch) == POLICY_WAIT);
 	fresh();
 	unsigned first = policy_heterogeneous.pick(&state, &launch);
 	policy_began(&devices[first], 0, 0);
@@ -494,9 +574,11 @@ static void test_always(void)
 int main(void)
 {
 	test_books();
+	test_pace();
 	test_estimates();
 	test_least_loaded();
 	test_heterogeneous();
+	test_moves();
 	test_first_time();
 	test_converges();
 	test_bound();
