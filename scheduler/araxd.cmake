@@ -88,6 +88,26 @@ target_link_libraries(test-scheduler-trace-json PRIVATE PkgConfig::JANSSON m)
 add_test(NAME scheduler.trace-json COMMAND test-scheduler-trace-json)
 set_tests_properties(scheduler.trace-json PROPERTIES TIMEOUT 120)
 
+set(simulations ${CMAKE_CURRENT_SOURCE_DIR}/simulations)
+add_test(NAME scheduler.simulate-command COMMAND arax simulate ${simulations}/four.machine.ini
+	${simulations}/newcomer.load.ini --policy elastic --seed 3 --learned 1 --json
+	--svg ${CMAKE_CURRENT_BINARY_DIR}/simulated.svg --trace ${CMAKE_CURRENT_BINARY_DIR}/simulated.json)
+set_tests_properties(scheduler.simulate-command PROPERTIES TIMEOUT 60
+	PASS_REGULAR_EXPRESSION "\"fair_after_ns\": [0-9]+" FIXTURES_SETUP simulated)
+# The timeline is one like those that are recorded.
+add_test(NAME scheduler.simulate-picture COMMAND arax plot ${CMAKE_CURRENT_BINARY_DIR}/simulated.json
+	${CMAKE_CURRENT_BINARY_DIR}/simulated-again.svg)
+add_test(NAME scheduler.simulate-same-picture COMMAND ${CMAKE_COMMAND} -E compare_files
+	${CMAKE_CURRENT_BINARY_DIR}/simulated.svg ${CMAKE_CURRENT_BINARY_DIR}/simulated-again.svg)
+set_tests_properties(scheduler.simulate-picture PROPERTIES FIXTURES_REQUIRED simulated
+	FIXTURES_SETUP simulated-again)
+set_tests_properties(scheduler.simulate-same-picture PROPERTIES FIXTURES_REQUIRED
+	"simulated;simulated-again")
+add_test(NAME scheduler.simulate-refuses COMMAND arax simulate ${simulations}/newcomer.load.ini
+	${simulations}/newcomer.load.ini)
+set_tests_properties(scheduler.simulate-refuses PROPERTIES
+	PASS_REGULAR_EXPRESSION "newcomer.load.ini:[0-9]+: section .kernel step.: must be")
+
 install(TARGETS araxd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 install(TARGETS arax RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # As for the .icd file: --prefix may change when installing, and below /usr it is /etc that counts. What

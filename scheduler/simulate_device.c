@@ -44,6 +44,7 @@ static uint64_t transfer(struct sim *sim, struct sim_command *c, unsigned device
 					 .end = start + ns,
 					 .command = c->number,
 					 .tenant = c->tenant,
+					 .kernel = c->kernel,
 					 .device = (uint8_t)device,
 					 .moved = out ? 2 : 1,
 					 .bytes = bytes});
@@ -264,6 +265,7 @@ void sim_end(struct sim *sim, struct sim_command *c)
 					 .end = c->end_ns,
 					 .command = c->number,
 					 .tenant = c->tenant,
+					 .kernel = c->kernel,
 					 .device = c->device});
 	start_some(sim, c->device);
 }

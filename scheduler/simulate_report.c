@@ -131,7 +131,7 @@ json_t *sim_timeline(const struct sim_machine *machine, const struct sim_load *l
 		if (span->moved)
 			snprintf(name, sizeof(name), "%" PRIu64 " bytes", span->bytes);
 		else
-			snprintf(name, sizeof(name), "command %u", span->command);
+			snprintf(name, sizeof(name), "%s", load->kernels[span->kernel].name);
 		json_array_append_new(
 		    events,
 		    json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s}}", "ph", "X", "name",
