@@ -181,7 +181,7 @@ static int fake_sampler_new(struct arax_device *dev, uint32_t normalized, uint32
 	struct fake *fake = fake_of(dev);
 	struct arax_device_sampler *sampler;
 
-	CHECK(normalized <= 1 && addressing);
+	CHECK(normalized <= 1 && addressing <= 0xFFFF);
 	if (!count(fake, &fake->seen.samplers, 1))
 		return CL_DEVICE_NOT_AVAILABLE;
 	sampler = calloc(1, sizeof(*sampler));
@@ -232,7 +232,7 @@ static int execute(struct fake_command *command)
 	}
 	if (!strcmp(command->kernel->name, "fails"))
 		return CL_OUT_OF_RESOURCES;
-	if (!strcmp(command->kernel->name, "add")) {
+	if (!strcmp(command->kernel->name, "add") && command->mem) {
 		uint32_t *data = (uint32_t *)(void *)command->mem->bytes;
 
 		for (size_t i = 0;
@@ -300,7 +300,7 @@ static int fake_launch(struct arax_device *dev, struct arax_device_stream *strea
 	command->kernel = launch->kernel;
 	command->launch = *launch;
 	if (!strcmp(launch->kernel->name, "add")) {
-		CHECK(launch->nargs == 2 && launch->args[0].mem);
+		CHECK(launch->nargs == 2);
 		command->mem = launch->args[0].mem;
 		memcpy(&command->n, launch->args[1].value, sizeof(command->n));
 	}

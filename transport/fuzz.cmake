@@ -40,7 +40,8 @@ function(arax_add_fuzzer name)
 		return()
 	endif()
 	file(GLOB headers ${PROJECT_SOURCE_DIR}/transport/*.h ${PROJECT_SOURCE_DIR}/transport/*.def
-		${PROJECT_SOURCE_DIR}/scheduler/*.h ${PROJECT_SOURCE_DIR}/kernels/*.h)
+		${PROJECT_SOURCE_DIR}/devices/*.h ${PROJECT_SOURCE_DIR}/scheduler/*.h
+		${PROJECT_SOURCE_DIR}/kernels/*.h)
 	set(fuzzer ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/fuzz-${folder}-${name})
 	set(found ${PROJECT_BINARY_DIR}/fuzz/${folder}-${name})
 	file(MAKE_DIRECTORY ${found})

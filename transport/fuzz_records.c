@@ -5,58 +5,11 @@
  */
 #include "transport/fuzz_records.h"
 
+#include "transport/fuzz_rows.h"
+
 #include <string.h>
 
-#define OBJECTS 6
-#define SLOTS 16
-#define WAITS 4
-
-static uint64_t below(uint64_t *random, uint64_t n)
-{
-	return test_random(random) % n;
-}
-
-static uint64_t pick(uint64_t *random, uint64_t min, uint64_t max)
-{
-	uint64_t number = test_random(random);
-
-	switch (below(random, 4)) {
-	case 0:
-		return min;
-	case 1:
-		return max;
-	case 2:
-		return max - min < 64 ? min : min + number % 64;
-	default:
-		return max - min == UINT64_MAX ? number : min + number % (max - min + 1);
-	}
-}
-
-static uint32_t handle(uint64_t *random, uint32_t kind)
-{
-	return ARAX_HANDLE(kind, 1 + (uint32_t)below(random, OBJECTS));
-}
-
-static void range(uint64_t *random, uint64_t *off, uint64_t *len)
-{
-	*len = pick(random, 1, 16) * 4096;
-	*off = FUZZ_HEAP_OFF + pick(random, 0, (FUZZ_HEAP_END - FUZZ_HEAP_OFF - *len) / 256) * 256;
-}
-
-#define MAKE_U32(name, min, max) op->name = (uint32_t)pick(random, min, max);
-#define MAKE_U64(name, max) op->name = pick(random, 0, max);
-#define MAKE_OBJ(name, KIND) op->name = handle(random, ARAX_HANDLE_##KIND);
-#define MAKE_OBJ0(name, KIND) op->name = below(random, 3) ? handle(random, ARAX_HANDLE_##KIND) : 0;
-#define MAKE_RANGE(name) range(random, &op->name##_off, &op->name##_len);
-#define OP(number, NAME, name, tail, slotted)                                            \
-	static void make_##name(struct arax_op_##name *op, uint64_t *random)             \
-	{                                                                                \
-		op->head.op = number;                                                    \
-		op->head.slot = slotted ? (uint32_t)below(random, SLOTS) : ARAX_NO_SLOT; \
-		ARAX_FIELDS_##NAME(MAKE_U32, MAKE_U64, MAKE_OBJ, MAKE_OBJ0, MAKE_RANGE)  \
-	}
-ARAX_OPS(OP)
-#undef OP
+ARAX_OPS(ROW_MAKE)
 
 static void resize(struct arax_record *record, uint64_t nwait, uint64_t tail)
 {
@@ -156,12 +109,7 @@ void fuzz_record_make(unsigned number, struct arax_record *record, uint64_t *ran
 {
 	memset(record, 0, FUZZ_RECORD_MAX);
 	switch (number) {
-#define OP(number, NAME, name, tail, slotted)        \
-	case number:                                 \
-		make_##name((void *)record, random); \
-		break;
-		ARAX_OPS(OP)
-#undef OP
+		ARAX_OPS(ROW_MAKE_CASE)
 	}
 	record->queue = below(random, 3) ? handle(random, ARAX_HANDLE_QUEUE) : 0;
 	record->flags = below(random, 8) ? 0 : ARAX_RECORD_FAILED_WAIT;
@@ -171,46 +119,7 @@ void fuzz_record_make(unsigned number, struct arax_record *record, uint64_t *ran
 	make_rest(record, random);
 }
 
-static uint64_t wrong(uint64_t *random, uint64_t min, uint64_t max)
-{
-	static const uint64_t special[] = {0, UINT64_MAX, 1ull << 63, 1ull << 32, UINT32_MAX};
-
-	switch (below(random, 3)) {
-	case 0:
-		return max + 1;
-	case 1:
-		return min - 1;
-	default:
-		return special[below(random, sizeof(special) / sizeof(special[0]))];
-	}
-}
-
-#define COUNT(...) +1
-#define WRONG(name, ...)  \
-	if (which-- == 0) \
-		op->name = (__typeof__(op->name))wrong(random, __VA_ARGS__);
-#define WRONG_U32(name, min, max) WRONG(name, min, max)
-#define WRONG_U64(name, max) WRONG(name, 0, max)
-#define WRONG_OBJ(name, KIND)                           \
-	WRONG(name, ARAX_HANDLE(ARAX_HANDLE_##KIND, 1), \
-	      ARAX_HANDLE(ARAX_HANDLE_##KIND, ARAX_HANDLE_MAX_INDEX - 1))
-#define WRONG_RANGE(name)                                                                  \
-	if (which-- == 0) {                                                                \
-		if (below(random, 2))                                                      \
-			op->name##_off = wrong(random, FUZZ_HEAP_OFF, FUZZ_HEAP_END);      \
-		else                                                                       \
-			op->name##_len = wrong(random, 1, FUZZ_HEAP_END - op->name##_off); \
-	}
-#define OP(number, NAME, name, tail, slotted)                                                     \
-	static void wrong_##name(struct arax_op_##name *op, uint64_t *random)                     \
-	{                                                                                         \
-		uint64_t which =                                                                  \
-		    below(random, 0 ARAX_FIELDS_##NAME(COUNT, COUNT, COUNT, COUNT, COUNT));       \
-		ARAX_FIELDS_##NAME(WRONG_U32, WRONG_U64, WRONG_OBJ, WRONG_OBJ, WRONG_RANGE)(void) \
-		    which;                                                                        \
-	}
-ARAX_OPS(OP)
-#undef OP
+ARAX_OPS(ROW_WRONG)
 
 static void wrong_head(struct arax_record *record, uint64_t *random)
 {
@@ -261,12 +170,7 @@ void fuzz_record_break(struct arax_record *record, uint64_t *random)
 	if ((record->op == ARAX_OP_COPY || record->op == ARAX_OP_FILL) && below(random, 2))
 		return wrong_box(record, random);
 	switch (record->op) {
-#define OP(number, NAME, name, tail, slotted)         \
-	case number:                                  \
-		wrong_##name((void *)record, random); \
-		break;
-		ARAX_OPS(OP)
-#undef OP
+		ARAX_OPS(ROW_WRONG_CASE)
 	}
 }
 
@@ -299,7 +203,8 @@ static size_t replace(uint8_t *data, size_t total, size_t max, size_t at, size_t
 	return total - gone + size;
 }
 
-size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *random)
+size_t fuzz_rows_mutate(const struct fuzz_rows *rows, uint8_t *data, size_t size, size_t max,
+			uint64_t *random)
 {
 	_Alignas(8) uint8_t bytes[FUZZ_RECORD_MAX];
 	struct arax_record *record = (void *)bytes;
@@ -307,18 +212,18 @@ size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *ran
 
 	switch (below(random, 6)) {
 	case 0: /* one more */
-		fuzz_record_make(1 + (unsigned)below(random, ARAX_OP_COUNT - 1), record, random);
+		rows->make(1 + (unsigned)below(random, rows->count - 1), record, random);
 		return replace(data, size, max, at, 0, bytes, record->size);
 	case 1: /* another one */
-		fuzz_record_make(1 + (unsigned)below(random, ARAX_OP_COUNT - 1), record, random);
+		rows->make(1 + (unsigned)below(random, rows->count - 1), record, random);
 		return replace(data, size, max, at, length, bytes, record->size);
 	case 2: /* the same with a fault */
 		if (!length || length > sizeof(bytes))
 			break;
 		memcpy(bytes, data + at, length);
-		if (arax_record_fixed_size(record->op) > length)
+		if (rows->fixed_size(record->op) > length)
 			break;
-		fuzz_record_break(record, random);
+		rows->spoil(record, random);
 		memcpy(data + at, bytes, length);
 		return size;
 	case 3: /* twice, or not at all */
@@ -334,4 +239,12 @@ size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *ran
 	/* Its bytes, but not their number. */
 	(void)LLVMFuzzerMutate(data + at, length, length);
 	return size;
+}
+
+size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *random)
+{
+	const struct fuzz_rows rows = {ARAX_OP_COUNT, fuzz_record_make, fuzz_record_break,
+				       arax_record_fixed_size};
+
+	return fuzz_rows_mutate(&rows, data, size, max, random);
 }

@@ -23,6 +23,18 @@ void fuzz_record_make(unsigned op, struct arax_record *record, uint64_t *random)
 /** fuzz_record_break() - move one of its fields out of its bounds. */
 void fuzz_record_break(struct arax_record *record, uint64_t *random);
 
+/* A table's rows: by number, from 1 on. */
+struct fuzz_rows {
+	unsigned count; /* one more than the last */
+	void (*make)(unsigned number, struct arax_record *record, uint64_t *random);
+	void (*spoil)(struct arax_record *record, uint64_t *random);
+	size_t (*fixed_size)(unsigned number);
+};
+
+/** fuzz_rows_mutate() - change a row of such records. Return: their size in bytes now. */
+size_t fuzz_rows_mutate(const struct fuzz_rows *rows, uint8_t *data, size_t size, size_t max,
+			uint64_t *random);
+
 /** fuzz_records_mutate() - change a row of records. Return: their size in bytes now. */
 size_t fuzz_records_mutate(uint8_t *data, size_t size, size_t max, uint64_t *random);
 
