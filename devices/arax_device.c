@@ -71,8 +71,7 @@ static _Noreturn void fail(const char *what, const char *why)
 	process_leave(1);
 }
 
-/* ---- the start --------------------------------------------------------------------------------
- */
+/* ---- the start ------------------------------------------------------------------------------ */
 
 static bool number(const char *text, uint64_t max, uint64_t *value)
 {
@@ -200,8 +199,7 @@ static void send_ready(struct process *p)
 	close(p->usage_fd);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 static struct guest *find_guest(struct process *p, uint64_t link)
 {

@@ -40,8 +40,7 @@ void serve_lose(struct serve *serve)
 	serve->lost = true;
 }
 
-/* ---- one execution ----------------------------------------------------------------------------
- */
+/* ---- one execution -------------------------------------------------------------------------- */
 
 struct run {
 	struct fake fake;
@@ -178,8 +177,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* ---- the grammar ------------------------------------------------------------------------------
- */
+/* ---- the grammar ---------------------------------------------------------------------------- */
 
 ARAX_DEVICE_OPS(ROW_MAKE)
 ARAX_DEVICE_OPS(ROW_WRONG)

@@ -53,8 +53,7 @@ void serve_lose(struct serve *serve)
 	}
 }
 
-/* ---- the thread -------------------------------------------------------------------------------
- */
+/* ---- the thread ----------------------------------------------------------------------------- */
 
 static void stop(struct serve_link *link, int error, const char *why)
 {
@@ -212,8 +211,7 @@ static void *link_run(void *arg)
 	return NULL;
 }
 
-/* ---- the other threads ------------------------------------------------------------------------
- */
+/* ---- the other threads ---------------------------------------------------------------------- */
 
 static struct serve_link *find(const struct serve *serve, uint64_t id)
 {

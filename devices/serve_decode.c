@@ -35,8 +35,7 @@ static int handle_free(struct serve_link *link, const struct arax_record *record
 	return object_drop(link, op->mem) ? wrong(why, "freeing what is not there") : 0;
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 static int mem_parent(struct serve_link *link, const struct arax_op_dev_mem_new *op,
 		      struct serve_mem **parent, const char **why)
@@ -111,8 +110,7 @@ static int handle_mem_new(struct serve_link *link, const struct arax_record *rec
 	return 0;
 }
 
-/* ---- programs and kernels ---------------------------------------------------------------------
- */
+/* ---- programs and kernels ------------------------------------------------------------------- */
 
 static int piece_append(struct serve_link *link, struct serve_piece *piece, const void *data,
 			size_t size)
@@ -216,8 +214,7 @@ static int handle_kernel_new(struct serve_link *link, const struct arax_record *
 	return define(link, op->kernel, kernel, why);
 }
 
-/* ---- samplers and streams ---------------------------------------------------------------------
- */
+/* ---- samplers and streams ------------------------------------------------------------------- */
 
 static int handle_sampler_new(struct serve_link *link, const struct arax_record *record,
 			      const char **why)
@@ -242,8 +239,7 @@ static int handle_stream_new(struct serve_link *link, const struct arax_record *
 		      object_alloc(ARAX_HANDLE_STREAM, sizeof(struct serve_stream)), why);
 }
 
-/* ---- commands ---------------------------------------------------------------------------------
- */
+/* ---- commands ------------------------------------------------------------------------------- */
 
 /* The bytes that the values of a launch's arguments take up, as command_new() wants them. */
 static size_t values_size(const struct arax_op_dev_launch *op)

@@ -141,8 +141,7 @@ static inline void queue_init(struct serve_queue *queue)
 	*queue = (struct serve_queue){.last = &queue->first};
 }
 
-/* ---- links ------------------------------------------------------------------------------------
- */
+/* ---- links ---------------------------------------------------------------------------------- */
 
 struct serve_link {
 	struct share_link share; /* S; first */

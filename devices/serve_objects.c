@@ -74,8 +74,7 @@ void *object_alloc(enum arax_handle_kind kind, size_t size)
 	return object;
 }
 
-/* ---- making the back end's side ---------------------------------------------------------------
- */
+/* ---- making the back end's side ------------------------------------------------------------- */
 
 static bool within_limit(const struct serve_link *link, uint64_t size)
 {
@@ -162,8 +161,7 @@ int stream_make(struct serve_link *link, struct serve_stream *stream)
 	return stream->stream ? 0 : dev->ops->stream_new(dev, &stream->stream);
 }
 
-/* ---- the end of objects -----------------------------------------------------------------------
- */
+/* ---- the end of objects --------------------------------------------------------------------- */
 
 static void mem_free(struct serve_link *link, struct serve_mem *mem)
 {

@@ -50,8 +50,7 @@ void command_free(struct serve_link *link, struct serve_command *command)
 	free(command);
 }
 
-/* ---- the outcome, with state held -------------------------------------------------------------
- */
+/* ---- the outcome, with state held ----------------------------------------------------------- */
 
 /* Logs are cut to what is free beyond what all commands in flight need for their completions. */
 static size_t log_room(struct serve_link *link, size_t size)
@@ -180,8 +179,7 @@ static void build_done(void *arg, int status, const char *log)
 	pthread_mutex_unlock(&serve->state);
 }
 
-/* ---- on the link's thread ---------------------------------------------------------------------
- */
+/* ---- on the link's thread ------------------------------------------------------------------- */
 
 /* Takes a slot. Return: was it free? */
 static bool claim(struct serve_link *link, const struct serve_command *command, bool begins)

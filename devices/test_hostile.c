@@ -38,8 +38,7 @@ static void send_record(struct raw *raw)
 	arax_wake_ring(&raw->shm->device_wake);
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static void tail(const void *data, size_t size)
 {
@@ -98,8 +97,7 @@ static int check(void)
 	return arax_link_check(record, record->size, HEAP, ARENA);
 }
 
-/* ---- tenants ----------------------------------------------------------------------------------
- */
+/* ---- tenants -------------------------------------------------------------------------------- */
 
 static void raw_new(struct raw *raw)
 {
@@ -180,8 +178,7 @@ static void fatal(struct raw *raw)
 	raw_dies(raw);
 }
 
-/* ---- every field out of its bounds ------------------------------------------------------------
- */
+/* ---- every field out of its bounds ---------------------------------------------------------- */
 
 static unsigned broken;
 
@@ -277,8 +274,7 @@ static void every_field(void)
 	CHECK(broken > 150);
 }
 
-/* ---- what only the objects tell ---------------------------------------------------------------
- */
+/* ---- what only the objects tell ------------------------------------------------------------- */
 
 static void undefined(unsigned op, size_t field, uint32_t handle)
 {
@@ -450,8 +446,7 @@ static void transfers_and_programs(void)
 	raw_free(&raw);
 }
 
-/* ---- the rings --------------------------------------------------------------------------------
- */
+/* ---- the rings ------------------------------------------------------------------------------ */
 
 static void rings(void)
 {
@@ -512,8 +507,7 @@ static void rings(void)
 	raw_dies(&raw);
 }
 
-/* ---- the device's end, and the ends of both ----------------------------------------------------
- */
+/* ---- the device's end, and the ends of both ------------------------------------------------- */
 
 /* What a device's end never writes: the tenant's end takes it for lost. */
 static void device_lies(void)

@@ -70,8 +70,7 @@ struct tenant {
 	struct arax_device_kernel *kernel;
 };
 
-/* ---- the process ------------------------------------------------------------------------------
- */
+/* ---- the process ---------------------------------------------------------------------------- */
 
 static pid_t spawn(int control, const char *extra)
 {
@@ -159,8 +158,7 @@ static void process_end(struct process *p)
 	munmap((void *)p->usage, sizeof(*p->usage));
 }
 
-/* ---- tenants ----------------------------------------------------------------------------------
- */
+/* ---- tenants -------------------------------------------------------------------------------- */
 
 static int link_them(struct process *p, struct tenant *t, int pidfd)
 {
@@ -366,8 +364,7 @@ static void tenant_works(struct tenant *t, uint32_t seed)
 	t->dev.ops->mem_free(&t->dev, mem);
 }
 
-/* ---- what is tested ---------------------------------------------------------------------------
- */
+/* ---- what is tested ------------------------------------------------------------------------- */
 
 static void serves(void)
 {
