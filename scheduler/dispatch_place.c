@@ -197,12 +197,19 @@ static void missing_bytes(const struct dispatch *d, const struct launch *launch,
 	}
 }
 
+static bool one_group(const struct launch *launch)
+{
+	return launch->global[0] == launch->local[0] && launch->global[1] == launch->local[1] &&
+	       launch->global[2] == launch->local[2];
+}
+
 unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t mask, uint32_t held)
 {
 	uint64_t missing[POLICY_DEVICES];
 	struct policy_launch facts = {
 	    .cost = launch->kernel->cost,
 	    .items = launch->items,
+	    .one_group = one_group(launch),
 	    .candidates = mask,
 	    .busy = graph_has_ready(&d->graph) || arax_ring_pending(&d->sq),
 	    .held = held,

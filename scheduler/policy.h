@@ -74,6 +74,7 @@ struct policy_cost {
 struct policy_launch {
 	struct policy_cost *cost; /* of its kernel; never NULL */
 	uint64_t items;		  /* work-items in all */
+	bool one_group;		  /* of one work-group: nothing to spread */
 	uint32_t candidates;	  /* bit n: device n may run it; at least one bit */
 	bool busy;		  /* other commands are waiting for the dispatch thread */
 	uint32_t held;		  /* launches that were asked before it in this pass and wait */

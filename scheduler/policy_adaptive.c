@@ -4,7 +4,9 @@
  * weighs two ways of running it. An inline device (PoCL's basic) runs a kernel on the dispatch
  * thread: no hand-over (20 to 80 us less, learned too), but one core only, and the intake stands
  * still meanwhile. A parallel device (PoCL's pthread) uses every core. So what is short goes
- * inline, and what is long does not, unless its result is there no later and nobody waits.
+ * inline, and what is long does not, unless its result is there no later and nobody waits. What is
+ * not known begins on all cores if it has work-groups for them: that costs a hand-over at most, the
+ * other mistake half of a kernel of seconds.
  *
  * Where a discrete device could take the launch, too, "heterogeneous" weighs it against that.
  */
@@ -17,7 +19,8 @@
 #define EXPLORE_MAX_NS 20e6f /* above, a wrong guess costs too much */
 #define EXPLORE_FIRST 16     /* launches until the other way is tried; doubles with every try */
 #define EXPLORE_LAST 4096    /* that changes nothing */
-#define UNKNOWN_INLINE_ITEMS 4096
+#define SMALL_ITEMS 4096     /* up to here one core is tried at once, */
+#define SMALL_NS 2e6f	     /* if it needs no longer than that */
 
 /* The fastest known device of each sort, an unknown one if none is known; NONE if there is none. */
 struct best {
@@ -61,10 +64,13 @@ static bool exploring(struct policy_cost *cost, unsigned bucket)
 
 /* The better way by what is known: i inline, p parallel, in ns; 0 unknown. The hand-over counts
  * where somebody waits for this one command; behind others it is hidden. */
-static bool inline_is_better(const struct policy_launch *launch, float i, float p, float handover)
+static bool inline_is_better(const struct policy_launch *launch, float i, float p, float handover,
+			     unsigned cores)
 {
 	if (i <= 0 && p <= 0)
-		return launch->items <= UNKNOWN_INLINE_ITEMS;
+		return launch->one_group || launch->items == 1;
+	if (i <= 0 && launch->items <= SMALL_ITEMS && p * (float)cores < SMALL_NS)
+		return true;
 	if (i <= 0)
 		return p < EXPLORE_MIN_NS && !launch->busy;
 	if (i < SHORT_NS)
@@ -99,7 +105,7 @@ static bool choose_inline(const struct policy_state *state, const struct policy_
 	unsigned cores = launch->devices[par].parallel ? launch->devices[par].parallel : 1;
 	float p = cost->ns[bucket][par];
 	float i = inline_at_most(cost->ns[bucket][in], p, cores);
-	bool better = inline_is_better(launch, i, p, state->handover_ns[par]);
+	bool better = inline_is_better(launch, i, p, state->handover_ns[par], cores);
 	uint8_t choice = (uint8_t)((better ? in : par) + 1);
 
 	if (cost->last[bucket] != choice) { /* new, or the last try was right: look again soon */
