@@ -24,6 +24,7 @@ import hashlib
 import math
 import os
 import re
+import select
 import shutil
 import signal
 import statistics
@@ -199,10 +200,12 @@ def execute(command, folder, environment, timeout):
         process = subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
                                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            status = process.wait(timeout)
+            # Popen.wait(timeout) would look only every 50 ms.
+            ended = os.pidfd_open(process.pid)
+            ready, _, _ = select.select([ended], [], [], timeout)
             seconds = time.perf_counter() - started
-        except subprocess.TimeoutExpired:
-            status = f"none within {timeout:g} s"
+            os.close(ended)
+            status = process.wait() if ready else f"none within {timeout:g} s"
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
