@@ -106,6 +106,10 @@ class Running(Fake):
     def test_a_binary_without_list(self):
         self.assertEqual(self.states(self.run_suite(["pass_one"], FAKE_OLD="1")), {"pass_one": "pass"})
 
+    def test_a_sole_subtest_is_not_named(self):
+        self.assertEqual(self.states(self.run_suite(["*"], FAKE_SOLE="1")), {"sole_one": "pass"})
+        self.assertEqual(self.journaled(), ["sole_one"])
+
     def test_dies_before_its_first_subtest(self):
         results = self.run_suite(["pass_one", "pass_two"], "dies")
         self.assertEqual(self.states(results), {"pass_one": "notrun", "pass_two": "notrun"})

@@ -62,6 +62,12 @@ def run(name):
 
 def main():
     arguments = sys.argv[1:]
+    if "FAKE_SOLE" in os.environ:  # like test_conversions: what it is asked for are parts of its one sub-test
+        if arguments and arguments[0] != "--list":
+            say(f"sole_one...\nunable to parse {arguments}, skipping\nsole_one passed")
+            return 0
+        SUBTESTS[:] = ["sole_one"]
+        arguments = arguments or SUBTESTS
     kind = arguments.pop(0) if arguments and arguments[0] in ("dies", "dies_at_exit", "skips_all") else ""
     if arguments == ["--list"] and "FAKE_OLD" not in os.environ:
         print("\n".join("\t" + name for name in SUBTESTS))
