@@ -105,8 +105,20 @@ static bool serve_spawn(int control, char **argv, struct sandbox *sandbox,
 	return false;
 }
 
+/* PoCL lets a buffer have about a quarter of the memory that it finds, which hwloc may know too
+ * little of. Buffers lie in the arena, whose size is not PoCL's business, so in the tenants'
+ * topology there is enough: twice the memory of the machine. */
+static void lift_memory_limit(hwloc_topology_t topology)
+{
+	uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
+	hwloc_obj_t node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, NULL);
+	if (node)
+		node->attr->numanode.local_memory = 2 * pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 /* PoCL asks hwloc for the machine's topology, once per device: 2 to 6 ms of a tenant's start. It is
- * read once here, and tenants get it as a file. Without it they start a little later. */
+ * read once here, and tenants get it as a file. Without it they start a little later, and what a
+ * buffer may have at most is what PoCL says. */
 static void share_topology(const struct sandbox *sandbox)
 {
 	bool own = sandbox->holds & SANDBOX_MOUNT;
@@ -116,10 +128,12 @@ static void share_topology(const struct sandbox *sandbox)
 	if (!work || asprintf(&path, "%s/topology.xml", work) < 0)
 		return;
 	if (hwloc_topology_init(&topology) == 0) {
+		int rc = hwloc_topology_load(topology);
+		if (rc == 0)
+			lift_memory_limit(topology);
 		/* Tenants may be other users. */
-		if (hwloc_topology_load(topology) || hwloc_topology_export_xml(topology, path, 0) ||
-		    chmod(path, 0444) || setenv("HWLOC_XMLFILE", path, 1) ||
-		    setenv("HWLOC_THISSYSTEM", "1", 1))
+		if (rc || hwloc_topology_export_xml(topology, path, 0) || chmod(path, 0444) ||
+		    setenv("HWLOC_XMLFILE", path, 1) || setenv("HWLOC_THISSYSTEM", "1", 1))
 			tenant_log("the topology is not shared: %s", strerror(errno));
 		hwloc_topology_destroy(topology);
 	}
