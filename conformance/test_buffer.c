@@ -58,6 +58,39 @@ static void test_create_errors(void)
 	cl_close(&cl);
 }
 
+/* The largest buffer that there may be, which costs no more than what is touched of it, to its end.
+ */
+static void test_largest(void)
+{
+	SKIP_NATIVE("fills all of it");
+	struct cl cl = cl_open(0);
+	size_t max = INFO(cl_ulong, clGetDeviceInfo, cltest_device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+	cl_mem b = MUST(clCreateBuffer(cl.ctx, CL_MEM_READ_WRITE, max, NULL, &ERR));
+	cl_mem small = MUST(clCreateBuffer(cl.ctx, CL_MEM_READ_WRITE, 64, NULL, &ERR));
+	cl_program program =
+	    cltest_build(cl.ctx,
+			 "kernel void last(global uchar *p, ulong n, global uint *out)\n"
+			 "{ p[n - 1] += 3; out[0] = p[n - 1]; }\n",
+			 "");
+	cl_kernel kernel = cltest_kernel(program, "last");
+	cl_ulong n = max;
+	cl_uchar byte = 4;
+	cl_uint out = 0;
+
+	CHECK_CL(clEnqueueWriteBuffer(cl.q, b, CL_TRUE, max - 1, 1, &byte, 0, NULL, NULL));
+	cltest_arg(kernel, 0, sizeof(b), &b);
+	cltest_arg(kernel, 1, sizeof(n), &n);
+	cltest_arg(kernel, 2, sizeof(small), &small);
+	cltest_launch(cl.q, kernel, 1);
+	read_all(&cl, small, &out, sizeof(out));
+	CHECK_EQ(out, 7);
+	CHECK_CL(clReleaseKernel(kernel));
+	CHECK_CL(clReleaseProgram(program));
+	CHECK_CL(clReleaseMemObject(small));
+	CHECK_CL(clReleaseMemObject(b));
+	cl_close(&cl);
+}
+
 static void test_create_with_properties(void)
 {
 	struct cl cl = cl_open(0);
@@ -1012,6 +1045,7 @@ static void test_churn(void)
 
 static const struct cltest tests[] = {
     TEST(create_errors),
+    TEST(largest),
     TEST(create_with_properties),
     TEST(infos),
     TEST(host_ptr_kinds),
