@@ -180,6 +180,8 @@ static void tell(struct ref *ref, int status);
 
 static void start(struct ref *ref)
 {
+	conclude();
+	CHECK(ref->node.failed == fails(ref));
 	if (ref->node.failed) {
 		tell(ref, -14);
 		return;
@@ -483,6 +485,79 @@ static void test_limit(void)
 	CHECK(next() == &nodes[write + 1] && end(write + 1));
 }
 
+/* ---- ranges alone --------------------------------------------------------------------------- */
+
+enum { USES = 24, BYTES = 32 };
+static struct range_use uses[USES];
+static struct {
+	uint64_t begin, end; /* as it was added */
+	unsigned added;	     /* when; 0: it is not there */
+} facts[USES];
+
+static bool is_among(const struct range_use *use, struct range_use **found, unsigned n)
+{
+	while (n)
+		if (found[--n] == use)
+			return true;
+	return false;
+}
+
+/* Whoever was the last to write a byte, and whoever has read it since. */
+static void check_byte(uint64_t byte, const unsigned last_write[BYTES], bool write,
+		       struct range_use **found, unsigned n)
+{
+	for (unsigned u = 0; u < USES; u++) {
+		if (!facts[u].added || byte < facts[u].begin || byte >= facts[u].end)
+			continue;
+		if (uses[u].write ? facts[u].added == last_write[byte]
+				  : write && facts[u].added > last_write[byte])
+			CHECK(is_among(&uses[u], found, n));
+	}
+}
+
+static void test_ranges(uint64_t start_seed)
+{
+	struct range_use *found[USES];
+	unsigned last_write[BYTES] = {0};
+	struct ranges ranges;
+	seed = start_seed;
+	ranges_init(&ranges);
+	memset(facts, 0, sizeof(facts));
+	for (unsigned step = 1; step < 4000; step++) {
+		unsigned u = below(USES);
+		if (facts[u].added) {
+			ranges_remove(&ranges, &uses[u]);
+			facts[u].added = 0;
+			continue;
+		}
+		uint64_t begin = below(BYTES), end = begin + 1 + below(BYTES - (unsigned)begin);
+		uses[u] = (struct range_use){.begin = begin, .end = end, .write = below(2)};
+		unsigned n = ranges_find(&ranges, begin, end, uses[u].write, found, USES);
+		CHECK(n <= USES);
+		for (unsigned i = 0; i < n; i++) {
+			const struct range_use *other = found[i];
+			CHECK(facts[other - uses].added && (other->write || uses[u].write));
+			CHECK(facts[other - uses].begin < end && facts[other - uses].end > begin);
+		}
+		for (uint64_t byte = begin; byte < end; byte++)
+			check_byte(byte, last_write, uses[u].write, found, n);
+		CHECK(n < 2 ||
+		      ranges_find(&ranges, begin, end, uses[u].write, found + 1, n - 1) == n);
+		n = ranges_find(&ranges, begin, end, uses[u].write, found, USES);
+		ranges_add(&ranges, &uses[u], found, n);
+		facts[u].begin = begin;
+		facts[u].end = end;
+		facts[u].added = step;
+		for (uint64_t byte = begin; byte < end && uses[u].write; byte++)
+			last_write[byte] = step;
+		if (below(500) == 0) {
+			ranges_forget(&ranges);
+			memset(facts, 0, sizeof(facts));
+			memset(last_write, 0, sizeof(last_write));
+		}
+	}
+}
+
 /* ---- what it costs -------------------------------------------------------------------------- */
 
 /* Entering and ending a command while so many are in flight in one queue, three ranges each. */
@@ -541,6 +616,8 @@ int main(void)
 	test_points();
 	test_gates();
 	test_limit();
+	for (uint64_t s = 1; s <= 50; s++)
+		test_ranges(s);
 	for (uint64_t s = 1; s <= 20; s++)
 		test_random_order(s, s % 4 == 0);
 	printf("%lu commands of one queue side by side, %lu chained, %lu steps held\n", overlaps,
