@@ -18,7 +18,9 @@
 #include "scheduler/fake_device.h"
 #include "transport/protocol.h"
 #include "transport/ring.h"
+#include "transport/socket.h"
 #include "transport/testing.h"
+#include "transport/trace.h"
 #include "transport/wake.h"
 
 #define ARENA_SIZE ((uint64_t)8 << 20)
@@ -395,6 +397,51 @@ static void change_lease(void)
 	CHECK(!dispatch_post(dispatch, &m, sizeof(m), no_fds));
 }
 
+/* ---- its trace ------------------------------------------------------------------------------ */
+
+static int trace_new(void)
+{
+	int fd = arax_memfd_new("trace", sizeof(struct arax_trace));
+	struct arax_trace_head *head =
+	    mmap(NULL, ARAX_TRACE_HEAD, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(fd >= 0 && head != MAP_FAILED);
+	atomic_store(&head->on, 1);
+	munmap(head, ARAX_TRACE_HEAD);
+	return fd;
+}
+
+/* Nothing that had to wait for something began before that had ended. */
+static void trace_check(int fd)
+{
+	enum { IDS = COMMANDS + 64 };
+	static uint64_t ends[IDS];
+	const struct arax_trace *trace;
+	struct arax_trace_reader reader;
+	struct arax_trace_event event;
+	unsigned events = 0, deps = 0;
+	CHECK(!arax_trace_map(fd, &trace));
+	memset(ends, 0, sizeof(ends));
+	for (int pass = 0; pass < 2; pass++) {
+		arax_trace_reader_init(&reader, trace, ARAX_TRACE_TENANT, 0);
+		while (arax_trace_take(&reader, &event, true)) {
+			CHECK(event.id > 0 && event.id < IDS && event.ndeps <= ARAX_TRACE_DEPS);
+			if (event.kind == ARAX_TRACE_MORE)
+				continue;
+			ends[event.id] = event.end_ns;
+			events += pass;
+			for (uint32_t i = 0; i < event.ndeps && pass; i++) {
+				CHECK(event.deps[i] < event.id);
+				CHECK(ends[event.deps[i]] <= event.start_ns);
+				deps += ends[event.deps[i]] != 0;
+			}
+		}
+		CHECK(!reader.dropped);
+	}
+	CHECK(events > COMMANDS / 2 && deps > COMMANDS / 4);
+	arax_trace_unmap(trace);
+	close(fd);
+}
+
 /* ---- a session ------------------------------------------------------------------------------ */
 
 static void define_program(void)
@@ -447,7 +494,7 @@ static void define_all(void)
 	define_program();
 }
 
-static void session_begin(pthread_t *thread, const char *policy)
+static void session_begin(pthread_t *thread, const char *policy, int trace_fd)
 {
 	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(arena != MAP_FAILED);
@@ -459,7 +506,7 @@ static void session_begin(pthread_t *thread, const char *policy)
 	    .policy = policy_find(policy),
 	    .arena = arena,
 	    .arena_size = ARENA_SIZE,
-	    .trace_fd = -1,
+	    .trace_fd = trace_fd >= 0 ? dup(trace_fd) : -1,
 	    .stdout_fd = -1,
 	    .log = complain,
 	    .as_if = true,
@@ -497,7 +544,8 @@ static void test_random_commands(uint64_t start_seed, const char *policy, bool l
 {
 	pthread_t thread;
 	seed = start_seed;
-	session_begin(&thread, policy);
+	int trace_fd = leases ? trace_new() : -1;
+	session_begin(&thread, policy, trace_fd);
 	for (int i = 0; i < COMMANDS; i++) {
 		send_random();
 		if (below(200) == 0)
@@ -514,6 +562,8 @@ static void test_random_commands(uint64_t start_seed, const char *policy, bool l
 	}
 	session_end(thread);
 	fake_devices_stop();
+	if (trace_fd >= 0)
+		trace_check(trace_fd);
 }
 
 int main(void)
