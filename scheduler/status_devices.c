@@ -116,7 +116,7 @@ static json_t *status_own_process(const struct device *device, uid_t viewer)
 	    status_number(device->known ? device->caps.memory : device->config.memory),
 	    "memory_used", status_number(sum.memory), "waiting", status_number(sum.waiting),
 	    "in_flight", status_number(sum.in_flight), "sandbox", status_sandbox(&device->sandbox),
-	    "sandbox", status_sandbox(&device->sandbox), "processes", processes);
+	    "processes", processes);
 }
 
 char *status_devices_json(const struct araxd *daemon, uid_t viewer)
