@@ -202,6 +202,15 @@ static void tenant_begin(struct devices *devices, struct tenant *tenant)
 			   strerror(-error));
 }
 
+/* Tenants that have not been told of its loss yet know it still. */
+static bool device_known(const struct device *device)
+{
+	for (const struct tenant *t = pool_tenants(device->daemon->pool); t; t = t->next)
+		if (link_find(t, device))
+			return true;
+	return false;
+}
+
 static bool devices_remove(struct devices *devices)
 {
 	bool any = false;
@@ -209,7 +218,7 @@ static bool devices_remove(struct devices *devices)
 	for (struct device **at = &devices->list; *at;) {
 		struct device *device = *at;
 
-		if (!device->leaving || device->seats) {
+		if (!device->leaving || device->seats || device_known(device)) {
 			at = &device->next;
 			continue;
 		}
