@@ -16,51 +16,15 @@
  * Nobody waits for who waits himself: stages hold memory only together with all that they need,
  * and otherwise wait for transfers, launches and builds that are in progress, and end.
  */
-#include "scheduler/dispatch_internal.h"
+#include "scheduler/dispatch_stage.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
-#define NOWHERE 0xFF
-
-struct stage_use {
-	struct residency_use use;
-	struct activity activity;
-	struct replica *pinned;
-	bool begun;
-};
-
-struct stage {
-	struct command *command; /* NULL: it has ended */
-	struct stage *next;	 /* of the list that it waits in */
-	uint32_t refs, riding;	 /* the command's and one for each transfer; these */
-	uint32_t excluded;	 /* bit n: device n could not take it */
-	uint8_t device;		 /* of a launch */
-	bool counted;		 /* among the device's queued launches */
-	bool head;		 /* it is its turn to get memory */
-	bool given, returned;
-	bool unproven;
-	int last;    /* why the last device could not take it */
-	int refused; /* ... this one, to be seen to */
-	int failed;  /* what it needs could not be brought home */
-	int broken;  /* of a transfer that it was given without waiting for */
-	uint64_t serial;
-	uint32_t nuses;
-	struct stage_use *uses;
-	struct arax_device_stream *stream; /* discrete devices */
-};
-
-enum step {
-	STEP_ON,   /* nothing in the way */
-	STEP_BACK, /* something is different now: from the beginning */
-	STEP_WAIT, /* it is in a list */
-	STEP_FAIL,
-};
-
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-static void list_push(struct stage_list *list, struct stage *s)
+void stage_push(struct stage_list *list, struct stage *s)
 {
 	s->next = NULL;
 	if (list->first)
@@ -70,7 +34,7 @@ static void list_push(struct stage_list *list, struct stage *s)
 	list->last = s;
 }
 
-static void list_push_front(struct stage_list *list, struct stage *s)
+void stage_push_front(struct stage_list *list, struct stage *s)
 {
 	s->next = list->first;
 	if (!list->first)
@@ -92,7 +56,7 @@ static void list_remove(struct stage_list *list, struct stage *s)
 	struct stage *at;
 	while ((at = list_pop(list))) {
 		if (at != s)
-			list_push(&kept, at);
+			stage_push(&kept, at);
 	}
 	*list = kept;
 }
@@ -101,7 +65,7 @@ static void list_move(struct stage_list *to, struct stage_list *from)
 {
 	struct stage *s;
 	while ((s = list_pop(from)))
-		list_push(to, s);
+		stage_push(to, s);
 }
 
 void stage_wake_storage(struct dispatch *d, struct storage *storage)
@@ -116,12 +80,12 @@ void stage_wake_storage(struct dispatch *d, struct storage *storage)
 	}
 	while (ordered) {
 		struct stage *next = ordered->next;
-		list_push(&d->again, ordered);
+		stage_push(&d->again, ordered);
 		ordered = next;
 	}
 }
 
-static void wait_storage(struct storage *storage, struct stage *s)
+void stage_wait(struct storage *storage, struct stage *s)
 {
 	s->next = storage->waiters;
 	storage->waiters = s;
@@ -166,11 +130,6 @@ void stage_unride(struct stage *s)
 	stage_put(s);
 }
 
-static bool on_discrete(const struct dispatch *d, const struct stage *s)
-{
-	return s->device != NOWHERE && device_at(d, s->device)->discrete;
-}
-
 static void uses_end(struct dispatch *d, struct stage *s)
 {
 	for (uint32_t i = 0; i < s->nuses; i++) {
@@ -183,7 +142,7 @@ static void uses_end(struct dispatch *d, struct stage *s)
 }
 
 /* It has no place any more, and is in nobody's way. */
-static void leave(struct dispatch *d, struct stage *s)
+void stage_leave(struct dispatch *d, struct stage *s)
 {
 	uses_end(d, s);
 	for (uint32_t i = 0; i < s->nuses; i++) {
@@ -214,7 +173,7 @@ static void leave(struct dispatch *d, struct stage *s)
 void stage_over(struct dispatch *d, struct command *c)
 {
 	struct stage *s = c->stage;
-	leave(d, s);
+	stage_leave(d, s);
 	c->stage = NULL;
 	s->command = NULL;
 	stage_put(s);
@@ -223,381 +182,10 @@ void stage_over(struct dispatch *d, struct command *c)
 }
 
 /* A printing launch keeps its result for what it has printed. */
-static void fail_because(struct dispatch *d, struct command *c, enum arax_why why)
+void stage_fail_because(struct dispatch *d, struct command *c, enum arax_why why)
 {
 	if (d->exclusive != c)
 		c->result = why;
-}
-
-/* ---- what it touches ------------------------------------------------------------------------ */
-
-static int uses_reserve(struct stage *s, uint32_t n)
-{
-	if (!n)
-		return 0;
-	s->uses = calloc(n, sizeof(*s->uses));
-	return s->uses ? 0 : STATUS_OUT_OF_HOST_MEMORY;
-}
-
-static void use_add(struct stage *s, const struct residency_use *use)
-{
-	struct mem *root = use->storage->owner;
-	object_ref(&root->object);
-	s->uses[s->nuses] = (struct stage_use){.use = *use};
-	residency_use_whole(&s->uses[s->nuses++].use);
-}
-
-/* A launch that runs at home has to do with what was elsewhere only. While it runs on a thread of
- * its own nobody may take what it writes for finished, so then all of it counts. */
-static struct storage *launch_storage(struct dispatch *d, const struct stage *s, struct mem *root)
-{
-	if (root->storage || device_at(d, s->device)->inline_launch || !d->discrete)
-		return root->storage;
-	return storage_of(&d->objects, root, d->config.arena, false);
-}
-
-static int launch_uses(struct dispatch *d, struct stage *s)
-{
-	const struct launch *launch = s->command->work;
-	bool discrete = on_discrete(d, s), serial;
-	unsigned n = launch_accesses(d, launch, d->access_scratch, &serial);
-	if (uses_reserve(s, n))
-		return STATUS_OUT_OF_HOST_MEMORY;
-	for (unsigned i = 0; i < n; i++) {
-		const struct access *access = &d->access_scratch[i];
-		struct mem *root = access->mem->root;
-		struct storage *storage = launch_storage(d, s, root);
-		if (!storage && discrete)
-			return STATUS_OUT_OF_HOST_MEMORY;
-		if (!storage || !access->len)
-			continue;
-		const struct residency_use use = {
-		    .storage = storage,
-		    .off = access->off - storage->off,
-		    .len = access->len,
-		    .place = discrete ? s->device : RESIDENCY_HOME,
-		    .write = access->what != ARAX_ACCESS_READ,
-		    .needs = true,
-		    .stream = discrete ? s->stream : NULL,
-		};
-		use_add(s, &use);
-	}
-	return 0;
-}
-
-static void storage_use(struct stage *s, struct storage *storage, const struct access *access)
-{
-	uint64_t end = access->off + access->len, last = storage->off + storage->size;
-	uint64_t from = access->off > storage->off ? access->off : storage->off;
-	const struct residency_use use = {
-	    .storage = storage,
-	    .off = from - storage->off,
-	    .len = (end < last ? end : last) - from,
-	    .place = RESIDENCY_HOME,
-	    .write = access->what != ARAX_ACCESS_READ,
-	    .needs = access->what != ARAX_ACCESS_WRITE || !access->exact,
-	};
-	use_add(s, &use);
-}
-
-/* The ranges of a command that is no launch. */
-static unsigned home_accesses(const struct dispatch *d, const struct command *c,
-			      struct access out[2])
-{
-	bool serial;
-	if (c->op == ARAX_OP_COPY || c->op == ARAX_OP_FILL)
-		return command_accesses(d, c, c->work, out, &serial);
-	if (c->access == ARAX_ACCESS_NONE || !c->len)
-		return 0;
-	out[0] = (struct access){
-	    .what = c->access,
-	    /* Whoever maps to write all of it needs nothing of what was there; nor is anything else
-	     * there when he unmaps it. */
-	    .exact = c->exact || c->op == ARAX_OP_MARKER,
-	    .off = c->off,
-	    .len = c->len,
-	};
-	return 1;
-}
-
-/* The client may reach everything: all of it comes home. What it has not to do with may be in use
- * meanwhile, so nothing is waited for but what is needed. */
-static int everything_uses(struct dispatch *d, struct stage *s)
-{
-	const struct access all = {.what = ARAX_ACCESS_READ, .off = 0, .len = UINT64_MAX};
-	const struct residency *r = &d->objects.residency;
-	if (uses_reserve(s, r->nindex))
-		return STATUS_OUT_OF_HOST_MEMORY;
-	for (uint32_t i = 0; i < r->nindex; i++) {
-		bool written = false;
-		for (const struct activity *a = r->index[i]->active; a; a = a->next)
-			written |= !a->move && a->write;
-		if (!written && !storage_at_home(r->index[i]))
-			storage_use(s, r->index[i], &all);
-	}
-	return 0;
-}
-
-static int home_uses(struct dispatch *d, struct stage *s)
-{
-	struct access accesses[2];
-	struct residency *r = &d->objects.residency;
-	struct command *c = s->command;
-	if (c->op == ARAX_OP_HOST && c->access && !c->len)
-		return everything_uses(d, s);
-	unsigned n = home_accesses(d, c, accesses);
-	uint32_t count = 0;
-	for (unsigned i = 0; i < n; i++) {
-		struct storage *storage = NULL;
-		while ((storage = residency_next(r, storage, accesses[i].off, accesses[i].len)))
-			count += !storage_at_home(storage);
-	}
-	if (uses_reserve(s, count))
-		return STATUS_OUT_OF_HOST_MEMORY;
-	for (unsigned i = 0; i < n; i++) {
-		struct storage *storage = NULL;
-		while ((storage = residency_next(r, storage, accesses[i].off, accesses[i].len))) {
-			if (!storage_at_home(storage))
-				storage_use(s, storage, &accesses[i]);
-		}
-	}
-	return 0;
-}
-
-/* ---- a place, memory, contents -------------------------------------------------------------- */
-
-/* It belongs to the device's backlog from now on. */
-static void count(struct dispatch *d, struct stage *s)
-{
-	struct command *c = s->command;
-	c->predicted_ns = place_predict(d, c->work, s->device);
-	policy_began(&d->devices[s->device], c->predicted_ns, arax_now_ns());
-	s->counted = true;
-}
-
-static enum step choose(struct dispatch *d, struct stage *s, int *status)
-{
-	const struct launch *launch = s->command->work;
-	uint32_t able = place_able(d, launch) & ~s->excluded;
-	if (!able) {
-		*status = s->last ? s->last : STATUS_INVALID_PROGRAM_EXECUTABLE;
-		return STEP_FAIL;
-	}
-	uint32_t now = place_now(d, launch, able);
-	unsigned device = now ? place_pick(d, launch, now, d->asked) : POLICY_WAIT;
-	if (device == POLICY_WAIT) {
-		list_push(&d->placing, s);
-		d->nplacing++;
-		d->asked++;
-		return STEP_WAIT;
-	}
-	s->device = (uint8_t)device;
-	struct arax_device *dev = device_at(d, s->device);
-	if (dev->discrete) {
-		struct queue *queue = s->command->queue;
-		count(d, s);
-		*status = queue_on(&d->objects, queue ? queue : d->loose, s->device, &s->stream);
-		if (*status) {
-			s->refused = *status;
-			return STEP_BACK;
-		}
-	}
-	*status = launch_uses(d, s);
-	return *status ? STEP_FAIL : STEP_ON;
-}
-
-/* This device will not have it. */
-static void exclude(struct dispatch *d, struct stage *s, int status)
-{
-	s->last = status == STATUS_DEVICE_NOT_AVAILABLE ? STATUS_OUT_OF_RESOURCES : status;
-	s->excluded |= 1u << s->device;
-	leave(d, s);
-}
-
-static enum step wait_memory(struct dispatch *d, struct stage *s)
-{
-	if (s->head)
-		list_push_front(&d->memory[s->device], s);
-	else
-		list_push(&d->memory[s->device], s);
-	return STEP_WAIT;
-}
-
-/* Is anything there in use that is not its own? It will be free then. */
-static bool others_use(const struct dispatch *d, unsigned device, uint32_t mark)
-{
-	const struct replica *replica = d->objects.residency.devices[device].first;
-	for (; replica; replica = replica->next) {
-		if ((replica->pins || replica->moves) && replica->storage->mark != mark)
-			return true;
-	}
-	return false;
-}
-
-static enum step make_room(struct dispatch *d, struct stage *s, uint64_t bytes)
-{
-	int rc = move_evict(d, s->device, bytes, d->mark);
-	if (rc > 0)
-		return STEP_ON;
-	if (rc < 0 && !others_use(d, s->device, d->mark)) {
-		exclude(d, s, STATUS_NO_MEMORY);
-		return STEP_BACK;
-	}
-	/* From now on it comes before whatever is new there. */
-	if (rc < 0)
-		d->starving |= 1u << s->device;
-	return wait_memory(d, s);
-}
-
-/* Marks what it uses there. Return: bytes of that which have no memory there yet. */
-static uint64_t mark_uses(struct dispatch *d, const struct stage *s)
-{
-	uint64_t need = 0;
-	if (!++d->mark)
-		d->mark = 1;
-	for (uint32_t i = 0; i < s->nuses; i++) {
-		struct storage *storage = s->uses[i].use.storage;
-		if (storage->mark != d->mark && !storage->on[s->device])
-			need += storage->size;
-		storage->mark = d->mark;
-	}
-	return need;
-}
-
-static enum step admit(struct dispatch *d, struct stage *s, int *status)
-{
-	struct residency *r = &d->objects.residency;
-	struct residency_device *memory = &r->devices[s->device];
-	uint64_t need = mark_uses(d, s);
-	bool behind = d->memory[s->device].first || d->starving >> s->device & 1;
-	if (!s->head && (need ? behind : d->starving >> s->device & 1))
-		return wait_memory(d, s);
-	while (need && !residency_room(r, s->device, need)) {
-		enum step step = make_room(d, s, memory->used + need - memory->limit);
-		if (step != STEP_ON)
-			return step;
-	}
-	for (uint32_t i = 0; i < s->nuses; i++) {
-		struct storage *storage = s->uses[i].use.storage;
-		if (!storage->on[s->device] && residency_admit(r, storage, s->device)) {
-			*status = STATUS_OUT_OF_HOST_MEMORY;
-			return STEP_FAIL;
-		}
-		s->uses[i].pinned = storage->on[s->device];
-		replica_pin(r, s->uses[i].pinned);
-	}
-	move_resident(d, s->device);
-	if (s->head)
-		d->starving &= ~(1u << s->device);
-	return STEP_ON;
-}
-
-static bool admitted(const struct stage *s)
-{
-	return !s->nuses || s->uses[0].pinned;
-}
-
-/* It lets go of what it has there, so that those who wait for memory never wait for each other. */
-static void let_go(struct dispatch *d, struct stage *s)
-{
-	for (uint32_t i = 0; i < s->nuses; i++) {
-		if (s->uses[i].pinned)
-			replica_unpin(s->uses[i].pinned);
-		s->uses[i].pinned = NULL;
-	}
-	/* Those behind it wait for it in any case. */
-	if (!s->head)
-		stage_wake_memory(d, s->device);
-}
-
-/* The device has said that it cannot. */
-static enum step refused(struct dispatch *d, struct stage *s)
-{
-	int status = s->refused;
-	s->refused = 0;
-	if (s->device == NOWHERE)
-		return STEP_BACK;
-	if (status == STATUS_NO_MEMORY) {
-		uint64_t largest = 1;
-		for (uint32_t i = 0; i < s->nuses; i++) {
-			if (s->uses[i].use.storage->size > largest)
-				largest = s->uses[i].use.storage->size;
-		}
-		let_go(d, s);
-		mark_uses(d, s);
-		enum step step = make_room(d, s, largest);
-		return step == STEP_ON ? STEP_BACK : step;
-	}
-	if (status == STATUS_DEVICE_NOT_AVAILABLE)
-		dispatch_device_lost(d, s->device);
-	exclude(d, s, status);
-	return STEP_BACK;
-}
-
-/* A move could not be begun. */
-static enum step move_refused(struct dispatch *d, struct stage *s,
-			      const struct residency_move *move, int rc, int *status)
-{
-	unsigned device = move->to == RESIDENCY_HOME ? move->from : move->to;
-	*status = rc;
-	if (rc == STATUS_OUT_OF_RESOURCES && (d->moves[device] || d->given[device])) {
-		list_push(&d->full, s);
-		return STEP_WAIT;
-	}
-	if (rc == STATUS_DEVICE_NOT_AVAILABLE) {
-		dispatch_device_lost(d, device);
-		return STEP_BACK;
-	}
-	if (move->to == RESIDENCY_HOME || rc == STATUS_OUT_OF_HOST_MEMORY)
-		return STEP_FAIL;
-	s->refused = rc;
-	return STEP_BACK;
-}
-
-/* *later: something has to end first. */
-static enum step fetch(struct dispatch *d, struct stage *s, struct stage_use *use, bool *later,
-		       int *status)
-{
-	struct residency_plan plan;
-	enum residency_answer answer = residency_plan(&use->use, &plan);
-	if (answer == RESIDENCY_POISONED) {
-		fail_because(d, s->command, ARAX_WHY_POISONED);
-		*status = STATUS_OUT_OF_RESOURCES;
-		return STEP_FAIL;
-	}
-	for (unsigned i = 0; i < plan.nrides; i++) {
-		if (!transfer_ride((struct transfer *)plan.rides[i], s))
-			answer = RESIDENCY_WAIT;
-	}
-	for (unsigned i = 0; i < plan.nmoves; i++) {
-		const struct residency_move *move = &plan.moves[i];
-		int rc = transfer_begin(d, move, move->to == s->device ? s->stream : NULL, s);
-		if (rc)
-			return move_refused(d, s, move, rc, status);
-	}
-	/* The first that is copied there says whether there is any memory for it. */
-	if (use->pinned && !use->pinned->proven && use->pinned->moves)
-		answer = RESIDENCY_WAIT;
-	*later = answer == RESIDENCY_WAIT;
-	return STEP_ON;
-}
-
-/* Everything that is missing sets out at once; then it waits for one of them. */
-static enum step fetch_all(struct dispatch *d, struct stage *s, int *status)
-{
-	struct storage *wait = NULL;
-	for (uint32_t i = 0; i < s->nuses; i++) {
-		bool later = false;
-		enum step step = fetch(d, s, &s->uses[i], &later, status);
-		if (step != STEP_ON)
-			return step;
-		if (later && !wait)
-			wait = s->uses[i].use.storage;
-	}
-	if (!wait)
-		return STEP_ON;
-	wait_storage(wait, s);
-	return STEP_WAIT;
 }
 
 /* ---- execution ------------------------------------------------------------------------------ */
@@ -626,7 +214,7 @@ static int give(struct dispatch *d, struct stage *s)
 	c->ran = true;
 	s->given = true;
 	s->serial = ++d->serial;
-	if (on_discrete(d, s) && !(kernel->proven >> s->device & 1)) {
+	if (stage_on_discrete(d, s) && !(kernel->proven >> s->device & 1)) {
 		s->unproven = true;
 		d->unproven[s->device]++;
 	}
@@ -647,7 +235,7 @@ static enum step go_launch(struct dispatch *d, struct stage *s, int *status)
 {
 	struct command *c = s->command;
 	const struct kernel *kernel = ((const struct launch *)c->work)->kernel;
-	bool discrete = on_discrete(d, s);
+	bool discrete = stage_on_discrete(d, s);
 	c->node.state = GRAPH_RUNNING;
 	*status = give(d, s);
 	if (!*status)
@@ -656,7 +244,7 @@ static enum step go_launch(struct dispatch *d, struct stage *s, int *status)
 	if (!discrete && !(kernel->failed >> s->device & 1))
 		return STEP_FAIL;
 	if (*status == STATUS_OUT_OF_RESOURCES && (d->moves[s->device] || d->given[s->device])) {
-		list_push(&d->full, s);
+		stage_push(&d->full, s);
 		return STEP_WAIT;
 	}
 	s->refused = *status;
@@ -699,14 +287,14 @@ static enum step prepare(struct dispatch *d, struct stage *s, int *status)
 		return STEP_FAIL;
 	}
 	if (s->refused)
-		return refused(d, s);
+		return fetch_refused(d, s);
 	if (s->command->op == ARAX_OP_LAUNCH) {
 		if (s->device != NOWHERE && (d->lost | d->draining) >> s->device & 1)
-			leave(d, s);
+			stage_leave(d, s);
 		if (s->device == NOWHERE)
-			step = choose(d, s, status);
-		if (step == STEP_ON && on_discrete(d, s) && !admitted(s))
-			step = admit(d, s, status);
+			step = fetch_place(d, s, status);
+		if (step == STEP_ON && stage_on_discrete(d, s) && !stage_admitted(s))
+			step = fetch_room(d, s, status);
 	}
 	return step == STEP_ON ? fetch_all(d, s, status) : step;
 }
@@ -743,7 +331,7 @@ bool stage_home(struct dispatch *d, struct command *c, int *rc)
 	if (!d->objects.residency.nindex)
 		return false;
 	struct stage *s = stage_new(c);
-	int status = s ? home_uses(d, s) : STATUS_OUT_OF_HOST_MEMORY;
+	int status = s ? uses_at_home(d, s) : STATUS_OUT_OF_HOST_MEMORY;
 	if (!status && !s->nuses) {
 		stage_over(d, c);
 		return false;
@@ -759,16 +347,15 @@ static bool chain_ready(struct dispatch *d, struct stage *s)
 {
 	struct queue *queue = s->command->queue;
 	int status = 0;
-	if (on_discrete(d, s)) {
+	if (stage_on_discrete(d, s)) {
 		if (d->unproven[s->device] || d->memory[s->device].first ||
 		    d->starving >> s->device & 1 ||
 		    queue_on(&d->objects, queue ? queue : d->loose, s->device, &s->stream))
 			return false;
-		if (launch_uses(d, s) ||
-		    !residency_room(&d->objects.residency, s->device, mark_uses(d, s)) ||
-		    admit(d, s, &status) != STEP_ON)
+		if (uses_of_launch(d, s) || !fetch_has_room(d, s) ||
+		    fetch_room(d, s, &status) != STEP_ON)
 			return false;
-	} else if (launch_uses(d, s)) {
+	} else if (uses_of_launch(d, s)) {
 		return false;
 	}
 	for (uint32_t i = 0; i < s->nuses; i++) {
@@ -778,7 +365,7 @@ static bool chain_ready(struct dispatch *d, struct stage *s)
 	}
 	for (uint32_t i = 0; i < s->nuses; i++) {
 		bool later = false;
-		if (fetch(d, s, &s->uses[i], &later, &status) != STEP_ON || later)
+		if (fetch_use(d, s, &s->uses[i], &later, &status) != STEP_ON || later)
 			return false;
 	}
 	return true;
@@ -790,8 +377,8 @@ bool stage_chain(struct dispatch *d, struct command *c, struct command *before, 
 		return false;
 	struct stage *s = c->stage;
 	s->device = (uint8_t)device;
-	if (on_discrete(d, s))
-		count(d, s);
+	if (stage_on_discrete(d, s))
+		fetch_count(d, s);
 	if (chain_ready(d, s)) {
 		enum graph_state state = c->node.state;
 		graph_chain(&c->node);
@@ -806,7 +393,7 @@ bool stage_chain(struct dispatch *d, struct command *c, struct command *before, 
 		c->node.state = state;
 	}
 	list_remove(&d->full, s);
-	fail_because(d, c, ARAX_WHY_NONE);
+	stage_fail_because(d, c, ARAX_WHY_NONE);
 	stage_over(d, c);
 	return false;
 }
@@ -849,12 +436,12 @@ static int once_more(struct dispatch *d, struct command *c)
 	if (s->unproven)
 		d->unproven[s->device]--;
 	s->given = s->returned = s->unproven = false;
-	count(d, s);
+	fetch_count(d, s);
 	c->ran = false;
 	c->start_ns = c->end_ns = 0;
 	if (c->node.pending) {
 		/* Its predecessor is not through yet: it comes out of the graph later. */
-		exclude(d, s, s->refused);
+		fetch_exclude(d, s, s->refused);
 		s->refused = 0;
 		c->node.state = GRAPH_WAITING;
 		launch_after(c, NULL);
@@ -881,7 +468,7 @@ static int finish(struct dispatch *d, struct command *c)
 		kernel->proven |= 1u << s->device;
 	if (status == STATUS_DEVICE_NOT_AVAILABLE) {
 		dispatch_device_lost(d, s->device);
-		fail_because(d, c, ARAX_WHY_DEVICE_LOST);
+		stage_fail_because(d, c, ARAX_WHY_DEVICE_LOST);
 		status = STATUS_OUT_OF_RESOURCES;
 	}
 	return command_end(d, c, status);
@@ -890,7 +477,7 @@ static int finish(struct dispatch *d, struct command *c)
 bool stage_ended(struct dispatch *d, struct command *c, int *rc)
 {
 	struct stage *s = c->stage;
-	if (!s->given || !on_discrete(d, s)) {
+	if (!s->given || !stage_on_discrete(d, s)) {
 		stage_over(d, c);
 		return false;
 	}
@@ -941,12 +528,19 @@ void stage_host_ended(struct dispatch *d, struct command *c)
 
 /* ---- what has changed ----------------------------------------------------------------------- */
 
+/* Whoever is on his way there needs another place, now: the device may come back as another one. */
 void stage_device_lost(struct dispatch *d, unsigned device)
 {
-	for (struct storage *s = d->objects.residency.all; s; s = s->next)
-		stage_wake_storage(d, s);
 	list_move(&d->again, &d->memory[device]);
 	list_move(&d->again, &d->full);
+	for (struct storage *s = d->objects.residency.all; s; s = s->next)
+		stage_wake_storage(d, s);
+	for (uint32_t i = 0; i < ARAX_SLOTS; i++) {
+		struct stage *s =
+		    d->commands[i].node.state == GRAPH_FREE ? NULL : d->commands[i].stage;
+		if (s && s->device == device && !s->given)
+			stage_leave(d, s);
+	}
 	d->starving &= ~(1u << device);
 	d->memory_again &= ~(1u << device);
 	d->place_again = true;

@@ -31,25 +31,6 @@ void residency_exit(struct residency *r)
 
 /* ---- segments ------------------------------------------------------------------------------- */
 
-static uint64_t segment_end(const struct storage *s, uint32_t i)
-{
-	return i + 1 < s->nsegments ? s->segments[i + 1].begin : s->size;
-}
-
-/* The segment that holds a byte. */
-static uint32_t segment_at(const struct storage *s, uint64_t at)
-{
-	uint32_t low = 0, high = s->nsegments;
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (s->segments[middle].begin <= at)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Every update of a range makes at most two segments more; there is one for each end of what is
  * active, and one now. */
 static int reserve(struct storage *s)
@@ -71,7 +52,7 @@ static uint32_t cut(struct storage *s, uint64_t at)
 {
 	if (at == s->size)
 		return s->nsegments;
-	uint32_t i = segment_at(s, at);
+	uint32_t i = storage_segment(s, at);
 	if (s->segments[i].begin == at)
 		return i;
 	assert(s->nsegments < s->room);
@@ -266,213 +247,10 @@ struct storage *residency_next(const struct residency *r, const struct storage *
 bool storage_poisoned(const struct storage *s)
 {
 	for (uint32_t i = 0; i < s->nsegments; i++) {
-		if (!s->segments[i].valid && segment_end(s, i) > s->segments[i].begin)
+		if (!s->segments[i].valid && storage_segment_end(s, i) > s->segments[i].begin)
 			return true;
 	}
 	return false;
-}
-
-/* ---- what has to be done before a use ------------------------------------------------------- */
-
-static bool overlaps(const struct activity *a, uint64_t off, uint64_t len)
-{
-	return a->off < off + len && off < a->off + a->len;
-}
-
-static bool same_stream(const struct activity *a, const void *stream)
-{
-	return stream && a->stream == stream;
-}
-
-/* Must the use wait until this has ended? */
-static bool use_waits(const struct activity *a, const struct residency_use *use)
-{
-	if (!overlaps(a, use->off, use->len))
-		return false;
-	if (!a->move)
-		return a->to != use->place && (a->write || use->write);
-	/* What is on its way to the place of a use that only reads is looked at byte by byte. */
-	return use->write && !(a->to == use->place && same_stream(a, use->stream));
-}
-
-/* Must a move wait until this use has ended? */
-static bool move_waits(const struct activity *a, const struct residency_move *move,
-		       const void *stream)
-{
-	if (a->move || !overlaps(a, move->off, move->len))
-		return false;
-	if (a->write)
-		return !(a->to == move->from && same_stream(a, stream));
-	return a->to == move->to && !same_stream(a, stream);
-}
-
-/* A move to a place that is in progress at a byte; else where the next one begins, at most at end.
- */
-static struct activity *coming(const struct storage *s, unsigned place, uint64_t at, uint64_t *end)
-{
-	for (struct activity *a = s->active; a; a = a->next) {
-		if (!a->move || a->to != place || a->off + a->len <= at)
-			continue;
-		if (a->off <= at)
-			return a;
-		if (a->off < *end)
-			*end = a->off;
-	}
-	return NULL;
-}
-
-static bool plan_move(struct residency_plan *plan, const struct residency_move *move)
-{
-	struct residency_move *last = plan->nmoves ? &plan->moves[plan->nmoves - 1] : NULL;
-	if (last && last->storage == move->storage && last->from == move->from &&
-	    last->to == move->to && last->off + last->len == move->off) {
-		last->len += move->len;
-		return true;
-	}
-	if (plan->nmoves == RESIDENCY_MOVES)
-		return false;
-	plan->moves[plan->nmoves++] = *move;
-	return true;
-}
-
-static bool plan_ride(struct residency_plan *plan, struct activity *a)
-{
-	for (unsigned i = 0; i < plan->nrides; i++) {
-		if (plan->rides[i] == a)
-			return true;
-	}
-	if (plan->nrides == RESIDENCY_MOVES)
-		return false;
-	plan->rides[plan->nrides++] = a;
-	return true;
-}
-
-static bool plan_allowed(const struct residency_use *use, const struct residency_move *move)
-{
-	const void *stream = move->to == use->place ? use->stream : NULL;
-	for (const struct activity *a = move->storage->active; a; a = a->next) {
-		if (move_waits(a, move, stream))
-			return false;
-	}
-	return true;
-}
-
-/* Bytes with the same places, none of them on its way to where the use is. Return: READY when they
- * will be there in time. */
-static enum residency_answer plan_bytes(const struct residency_use *use,
-					struct residency_plan *plan, uint32_t valid, uint64_t at,
-					uint64_t end)
-{
-	struct storage *s = use->storage;
-	bool first = use->place == RESIDENCY_HOME || !(valid & HOME_BIT); /* to home, that is */
-	struct residency_move move = {
-	    .storage = s,
-	    .from = first ? (uint8_t)__builtin_ctz(valid & ~HOME_BIT) : RESIDENCY_HOME,
-	    .to = first ? RESIDENCY_HOME : use->place,
-	};
-	enum residency_answer answer = first ? RESIDENCY_WAIT : RESIDENCY_READY;
-	while (at < end) {
-		uint64_t to = end;
-		struct activity *a = first ? coming(s, RESIDENCY_HOME, at, &to) : NULL;
-		if (a) {
-			at = a->off + a->len;
-			continue;
-		}
-		move.off = at;
-		move.len = to - at;
-		if (!plan_allowed(use, &move) || !plan_move(plan, &move))
-			answer = RESIDENCY_WAIT;
-		at = to;
-	}
-	return answer;
-}
-
-static enum residency_answer plan_segment(const struct residency_use *use,
-					  struct residency_plan *plan, uint32_t valid, uint64_t at,
-					  uint64_t end)
-{
-	enum residency_answer answer = RESIDENCY_READY;
-	while (at < end) {
-		uint64_t to = end;
-		struct activity *a = coming(use->storage, use->place, at, &to);
-		enum residency_answer part = RESIDENCY_READY;
-		if (a) {
-			to = a->off + a->len < end ? a->off + a->len : end;
-			if (!same_stream(a, use->stream) || a->spoiled || !plan_ride(plan, a))
-				part = RESIDENCY_WAIT;
-		} else if (!valid) {
-			/* It may be on its way home from the device that was lost then. */
-			struct activity *last = coming(use->storage, RESIDENCY_HOME, at, &to);
-			if (!last)
-				return RESIDENCY_POISONED;
-			to = last->off + last->len < end ? last->off + last->len : end;
-			part = RESIDENCY_WAIT;
-		} else {
-			part = plan_bytes(use, plan, valid, at, to);
-		}
-		answer = part > answer ? part : answer;
-		at = to;
-	}
-	return answer;
-}
-
-void residency_use_whole(struct residency_use *use)
-{
-	const struct storage *s = use->storage;
-	if (!s->unit || !use->len || (use->off == 0 && use->len == s->size))
-		return;
-	use->off = 0;
-	use->len = s->size;
-	use->needs = true;
-}
-
-enum residency_answer residency_plan(const struct residency_use *use, struct residency_plan *plan)
-{
-	const struct storage *s = use->storage;
-	enum residency_answer answer = RESIDENCY_READY;
-	uint64_t end = use->off + use->len;
-	plan->nmoves = plan->nrides = 0;
-	for (const struct activity *a = s->active; a; a = a->next) {
-		if (use_waits(a, use))
-			answer = RESIDENCY_WAIT;
-	}
-	if (!use->needs || !use->len)
-		return answer;
-	for (uint32_t i = segment_at(s, use->off); i < s->nsegments; i++) {
-		uint64_t from = s->segments[i].begin, to = segment_end(s, i);
-		uint32_t valid = s->segments[i].valid;
-		if (from >= end)
-			break;
-		if (valid & RESIDENCY_BIT(use->place))
-			continue;
-		enum residency_answer part = plan_segment(
-		    use, plan, valid, from > use->off ? from : use->off, to < end ? to : end);
-		answer = part > answer ? part : answer;
-	}
-	return answer;
-}
-
-uint64_t storage_missing(const struct storage *s, uint64_t off, uint64_t len, unsigned place)
-{
-	uint64_t missing = 0, end = off + len;
-	for (uint32_t i = segment_at(s, off); i < s->nsegments; i++) {
-		uint64_t at = s->segments[i].begin > off ? s->segments[i].begin : off;
-		uint64_t last = segment_end(s, i) < end ? segment_end(s, i) : end;
-		if (s->segments[i].begin >= end)
-			break;
-		if (s->segments[i].valid & RESIDENCY_BIT(place))
-			continue;
-		while (at < last) {
-			uint64_t to = last;
-			const struct activity *a = coming(s, place, at, &to);
-			if (a)
-				to = a->off + a->len < last ? a->off + a->len : last;
-			else
-				missing += to - at;
-			at = to;
-		}
-	}
-	return missing;
 }
 
 /* ---- moves and uses ------------------------------------------------------------------------- */
@@ -642,7 +420,7 @@ void residency_reassert(struct residency *r, const struct residency_use *use, bo
 	uint64_t end = use->off + use->len;
 	bool room = !reserve(s);
 	for (struct activity *a = s->active; a; a = a->next)
-		a->spoiled |= a->move && overlaps(a, use->off, use->len);
+		a->spoiled |= a->move && activity_overlaps(a, use->off, use->len);
 	if (!room)
 		return;
 	if (exact) {
@@ -651,7 +429,7 @@ void residency_reassert(struct residency *r, const struct residency_use *use, bo
 	}
 	/* From the last to the first, since segments come and go behind the one that is changed. */
 	for (uint32_t i = s->nsegments; i-- > 0;) {
-		uint64_t from = s->segments[i].begin, to = segment_end(s, i);
+		uint64_t from = s->segments[i].begin, to = storage_segment_end(s, i);
 		if (to <= use->off)
 			break;
 		if (from >= end || !(s->segments[i].valid & HOME_BIT))
@@ -695,25 +473,6 @@ struct replica *residency_victim(const struct residency *r, unsigned device, uin
 	       (replica->pins || replica->moves || (mark && replica->storage->mark == mark)))
 		replica = replica->next;
 	return replica;
-}
-
-void residency_writeback(const struct replica *replica, struct residency_plan *plan)
-{
-	const struct storage *s = replica->storage;
-	plan->nmoves = plan->nrides = 0;
-	for (uint32_t i = 0; i < s->nsegments; i++) {
-		if (s->segments[i].valid != RESIDENCY_BIT(replica->device))
-			continue;
-		const struct residency_move move = {
-		    .storage = replica->storage,
-		    .off = s->segments[i].begin,
-		    .len = segment_end(s, i) - s->segments[i].begin,
-		    .from = replica->device,
-		    .to = RESIDENCY_HOME,
-		};
-		if (!plan_move(plan, &move))
-			return;
-	}
 }
 
 bool replica_dirty(const struct replica *replica)

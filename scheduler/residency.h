@@ -81,6 +81,25 @@ struct storage {
 	void *owner, *waiters; /* of the caller */
 };
 
+static inline uint64_t storage_segment_end(const struct storage *s, uint32_t i)
+{
+	return i + 1 < s->nsegments ? s->segments[i + 1].begin : s->size;
+}
+
+/* The segment that holds a byte. */
+static inline uint32_t storage_segment(const struct storage *s, uint64_t at)
+{
+	uint32_t low = 0, high = s->nsegments;
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+		if (s->segments[middle].begin <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 struct residency {
 	struct storage *all;
 	struct storage **index; /* by offset; no two overlap */
@@ -91,6 +110,12 @@ struct residency {
 		uint64_t limit, used; /* bytes; limit 0: not known */
 	} devices[RESIDENCY_DEVICES];
 };
+
+/** activity_overlaps() - does it have to do with bytes of this range? */
+static inline bool activity_overlaps(const struct activity *a, uint64_t off, uint64_t len)
+{
+	return a->off < off + len && off < a->off + a->len;
+}
 
 void residency_init(struct residency *r, _Atomic uint8_t *homes);
 

@@ -495,6 +495,21 @@ static void add(void *arg)
 	CHECK(dispatch_device_add(dispatch, &dev, 1024, 0) == -EEXIST);
 }
 
+/* It goes and is back before anything that was on its way there has heard of it. */
+static int back;
+static void lose_and_add(void *arg)
+{
+	unsigned n = *(unsigned *)arg;
+	struct arax_device dev, *old = dispatch_device(dispatch, 2 + n);
+	discrete_lose(n);
+	CHECK(old->ops->poll(old) < 0);
+	dispatch_device_lost(dispatch, 2 + n);
+	CHECK(!dispatch_device(dispatch, 2 + n) && !discrete_objects(n));
+	discrete_open(n, &setups[n], test_random(&seed), &dev);
+	back = dispatch_device_add(dispatch, &dev, 1024, 1 + below(20));
+	CHECK(!back || back == -EBUSY);
+}
+
 static void drain(void *arg)
 {
 	atomic_store(&drained, 0);
@@ -575,7 +590,11 @@ static void heal(void)
 static void lose_one(void)
 {
 	unsigned n = below(ndiscrete);
-	discrete_lose(n);
+	back = -1;
+	if (below(2))
+		discrete_lose(n);
+	else
+		discrete_conduct(lose_and_add, &n);
 	send_batch(30);
 	settle();
 	losses = true;
@@ -584,6 +603,8 @@ static void lose_one(void)
 	send_batch(20);
 	settle();
 	losses = true;
+	if (!back)
+		return;
 	CHECK(!discrete_objects(n));
 	discrete_conduct(add, &n);
 }
