@@ -16,6 +16,8 @@
  */
 #include "scheduler/policy.h"
 
+#include <string.h>
+
 #define NONE POLICY_DEVICES
 #define ALL ((1u << POLICY_DEVICES) - 1)
 
@@ -44,11 +46,17 @@ static float cube(float x)
 	return x * x * x;
 }
 
-/* Milliseconds: powers of nanoseconds would leave the range of a float. */
+/* What it adds; a device that has to wait for data has its time taken, too. Milliseconds: powers of
+ * nanoseconds would leave the range of a float. */
 static float price(const struct option *option)
 {
-	float before = option->ready * 1e-6f, after = before + option->ns * 1e-6f;
-	return cube(after) - cube(before);
+	return cube((option->ready + option->ns) * 1e-6f) - cube(option->backlog * 1e-6f);
+}
+
+/* The same if the data were there. */
+static float price_there(const struct option *option)
+{
+	return cube((option->backlog + option->ns) * 1e-6f) - cube(option->backlog * 1e-6f);
 }
 
 static void look(struct policy_state *state, const struct policy_launch *launch,
@@ -191,15 +199,30 @@ static void note_choice(struct policy_cost *cost, unsigned bucket, unsigned devi
 		cost->since[bucket]++;
 }
 
+/* Where the data is: what is nearest to it. */
+static const struct option *place_of(const struct options *options)
+{
+	const struct option *here = &options->at[options->best];
+
+	POLICY_FOR_EACH(device, options->set)
+	{
+		const struct option *o = &options->at[device];
+		if (o->known && o->transfer < here->transfer)
+			here = o;
+	}
+	return here;
+}
+
 /*
  * Data stays where it is as long as a single launch is not worth moving it, but a hundred may be.
- * Each launch that stays tells what it would have won elsewhere, or lost; when for a device that
- * comes to more than the way there costs, it is taken (as one buys skis when renting them has come
- * to their price). Over all kernels: those that would rather stay are counted as well.
+ * Each launch tells what it would win elsewhere or lose; when for a device that has come to more
+ * than the way there and back costs, it is taken (as one buys skis when renting them has come to
+ * their price). Over all kernels: those that would rather stay count as well. Wherever data moves,
+ * all that begins anew.
  */
 static unsigned move(struct policy_state *state, const struct options *options)
 {
-	const struct option *best = &options->at[options->best];
+	const struct option *here = place_of(options);
 	unsigned chosen = options->best;
 
 	POLICY_FOR_EACH(device, options->set)
@@ -207,16 +230,16 @@ static unsigned move(struct policy_state *state, const struct options *options)
 		const struct option *o = &options->at[device];
 		float *won = &state->won[device];
 
-		if (!o->known || o->transfer <= 0)
+		if (!o->known || o->transfer <= 2 * here->transfer)
 			continue;
-		*won += end_of(best) - (o->backlog + o->ns);
-		if (*won < 0)
-			*won = 0;
-		if (*won > o->transfer && chosen == options->best)
+		*won += here->backlog + here->ns - (o->backlog + o->ns);
+		*won = *won > 0 ? *won : 0;
+		if (*won > 2 * o->transfer && chosen == options->best &&
+		    price_there(o) < options->at[chosen].score)
 			chosen = device;
 	}
-	if (chosen != options->best)
-		state->won[chosen] = 0;
+	if (options->at[chosen].transfer > 2 * here->transfer)
+		memset(state->won, 0, sizeof(state->won));
 	return chosen;
 }
 

@@ -17,6 +17,7 @@
 #define BYTES_PER_NS 4.0f
 
 #define PACE_OLD_NS 50e6f /* a pace is half forgotten after so long */
+#define WAY_OUT 4.0f	  /* both ways against the way in, at most */
 #define PACE_MOST 256.0f
 #define PACE_LEAST (1 / 64.0f)
 
@@ -194,8 +195,9 @@ void policy_paced(struct policy_device *device, uint64_t predicted, uint64_t now
 			device->pace = 1 + (device->pace - 1) / (1 + gone / PACE_OLD_NS);
 		return;
 	}
-	/* It may have waited for data that long, or have executed meanwhile: between these two. */
-	float least = (gone - (float)device->moved_ns) / (float)predicted;
+	/* It may have waited for data that long, and before for the data's way out of another
+	 * device, or have executed meanwhile: between these two. */
+	float least = (gone - WAY_OUT * (float)device->moved_ns) / (float)predicted;
 	float most = gone / (float)predicted, now = policy_stretch(device);
 	device->moved_ns = 0;
 	if (most > now && least < now)

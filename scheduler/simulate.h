@@ -136,8 +136,8 @@ struct sim_span {
 	uint64_t start, end;
 	uint32_t command; /* number within its tenant; transfers: of the one that wanted it */
 	uint16_t tenant, kernel;
-	uint8_t device;
-	uint8_t moved; /* 0: a kernel; 1: to the device; 2: from it */
+	uint32_t device;
+	uint32_t moved; /* 0: a kernel; 1: to the device; 2: from it */
 	uint64_t bytes;
 };
 

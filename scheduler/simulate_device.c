@@ -45,7 +45,7 @@ static uint64_t transfer(struct sim *sim, struct sim_command *c, unsigned device
 					 .command = c->number,
 					 .tenant = c->tenant,
 					 .kernel = c->kernel,
-					 .device = (uint8_t)device,
+					 .device = device,
 					 .moved = out ? 2 : 1,
 					 .bytes = bytes});
 	sim->result->moved_bytes += bytes;

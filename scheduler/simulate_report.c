@@ -136,8 +136,9 @@ json_t *sim_timeline(const struct sim_machine *machine, const struct sim_load *l
 		    events,
 		    json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s}}", "ph", "X", "name",
 			      name, "cat", span->moved ? "transfer" : "kernel", "pid",
-			      (int)span->tenant + 1, "tid", span->device * 3 + span->moved + 1,
-			      "ts", (double)span->start / 1e3, "dur",
+			      (int)span->tenant + 1, "tid",
+			      (int)(span->device * 3 + span->moved + 1), "ts",
+			      (double)span->start / 1e3, "dur",
 			      (double)(span->end - span->start) / 1e3, "args", "device", lane));
 	}
 	return json_pack("{s:s, s:o}", "displayTimeUnit", "ns", "traceEvents", events);
