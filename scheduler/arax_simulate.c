@@ -185,10 +185,15 @@ int command_simulate(int argc, char **argv)
 		die("simulation", error);
 	run(&wish, &machine, &load, &result);
 	uint64_t single = best_single(&machine, &load, wish.options.seed);
-	if (wish.json)
-		print_json(sim_report_json(&machine, &load, &result, single));
-	else
+	if (wish.json) {
+		json_t *report = sim_report_json(&machine, &load, &result, single);
+		if (!report)
+			die("simulation", "out of memory");
+		print_json(report);
+		json_decref(report);
+	} else {
 		sim_report(stdout, &machine, &load, &result, single);
+	}
 	if (wish.svg || wish.timeline)
 		draw(&wish, sim_timeline(&machine, &load, &result));
 	sim_result_free(&result);
