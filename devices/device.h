@@ -81,6 +81,22 @@ struct arax_launch {
 
 enum arax_direction { ARAX_TO_DEVICE, ARAX_FROM_DEVICE };
 
+/** arax_launch_variant() - may this launch be that of a variant with these rules? If so, and it has
+ *  no work-group size, it may have one now. */
+static inline bool arax_launch_variant(const struct arax_variant_rules *rules,
+				       struct arax_launch *launch)
+{
+	size_t chosen[3];
+
+	if (!arax_rules_allow(rules, launch->work_dim, launch->global,
+			      launch->has_local ? launch->local : NULL, chosen))
+		return false;
+	for (uint32_t i = 0; i < 3 && chosen[0] && !launch->has_local; i++)
+		launch->local[i] = chosen[i];
+	launch->has_local |= chosen[0] != 0;
+	return true;
+}
+
 /* A copy between the arena and a discrete device. host: where the object's byte offset is in the
  * arena; it may not be touched by anybody else before done. Images move as a whole (offset 0, the
  * object's size) and lie in the arena with the pitches of their description. */

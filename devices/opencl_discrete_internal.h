@@ -124,9 +124,11 @@ void discrete_kernel_free(struct arax_device *dev, struct arax_device_kernel *ke
 struct arax_device_kernel {
 	cl_kernel kernel;
 	cl_uint nargs;
-	uint64_t group_max;		 /* work-items in a group */
-	uint64_t local_mem;		 /* bytes that it always needs */
-	bool structs[DISCRETE_ARGS_MAX]; /* library->structs_crash: may be a struct by value */
+	uint64_t group_max;		  /* work-items in a group */
+	uint64_t local_mem;		  /* bytes that it always needs */
+	bool structs[DISCRETE_ARGS_MAX];  /* library->structs_crash: may be a struct by value */
+	struct arax_device_kernel *tuned; /* a registered variant, or NULL */
+	const struct arax_variant_rules *rules;
 };
 
 #endif

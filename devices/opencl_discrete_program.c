@@ -17,8 +17,16 @@
 #include "kernels/compile_options.h"
 #include "kernels/tree.h"
 
+/* Registered variants of a program's kernels, besides the program. */
+struct program_variant {
+	const struct arax_variant *variant; /* of the result, which outlives the program */
+	cl_program program;
+};
+
 struct arax_device_program {
 	cl_program program; /* NULL: it was not built */
+	unsigned nvariants;
+	struct program_variant *variants;
 	/* Under the builder's mutex: */
 	unsigned refs; /* whoever loaded it, and its build */
 	bool ended, unwanted;
@@ -42,11 +50,13 @@ static void program_unref(struct discrete_device *device, struct arax_device_pro
 	pthread_mutex_unlock(&device->builder.mutex);
 	if (!last)
 		return;
-	if (program->program) {
-		discrete_enter(device);
+	discrete_enter(device);
+	if (program->program)
 		device->opencl->cl->clReleaseProgram(program->program);
-		discrete_leave(device);
-	}
+	for (unsigned i = 0; i < program->nvariants; i++)
+		device->opencl->cl->clReleaseProgram(program->variants[i].program);
+	discrete_leave(device);
+	free(program->variants);
 	free(program);
 }
 
@@ -137,12 +147,32 @@ static int prepare_options(struct discrete_build *build, const char *prefix)
 	return status;
 }
 
+/* A text with a zero at its end; NULL without memory. */
+static char *text_of(const struct arax_variant *variant)
+{
+	return strndup(variant->data ? variant->data : "", variant->size);
+}
+
+/* A program that comes without a request: of built-in kernels. */
+static int prepare_variant(struct discrete_build *build, const struct arax_variant *variant)
+{
+	build->options = strdup(variant->options);
+	build->text = text_of(variant);
+	if (!build->options || !build->text)
+		return CL_OUT_OF_HOST_MEMORY;
+	return prepare_options(build, NULL);
+}
+
 /* Return: 0 or the status of the build, which has then ended. */
 static int prepare(struct discrete_build *build)
 {
+	const struct arax_variant *own =
+	    arax_result_variant(build->source.result, ARAX_VARIANT_PROGRAM, NULL, NULL, NULL);
 	struct arax_reader reader = {.data = build->source.request,
 				     .size = build->source.request_size};
 	char *prefix = NULL;
+	if (!build->source.request && own)
+		return prepare_variant(build, own);
 	if (!build->source.request)
 		return say(build, CL_INVALID_PROGRAM_EXECUTABLE,
 			   "this device builds from source, and the program has none", "");
@@ -205,6 +235,36 @@ static int compile(struct discrete_build *build, cl_program *out)
 	return err;
 }
 
+/* What is registered for this target. Without one of them the program does. */
+static void compile_variants(const struct discrete_build *build)
+{
+	struct discrete_device *device = build->device;
+	struct arax_device_program *program = build->program;
+	const struct arax_result *result = build->source.result;
+	const struct arax_variant *variant = NULL;
+	if (!result->nvariants)
+		return;
+	program->variants = calloc(result->nvariants, sizeof(*program->variants));
+	while (program->variants &&
+	       (variant = arax_result_variant(result, ARAX_VARIANT_SOURCE, NULL,
+					      device->caps.target, variant))) {
+		struct discrete_build one = {.device = device};
+		struct program_variant *built = &program->variants[program->nvariants];
+		built->variant = variant;
+		int status = prepare_variant(&one, variant);
+		discrete_enter(device);
+		if (!status)
+			status = compile(&one, &built->program);
+		discrete_leave(device);
+		if (!status)
+			program->nvariants++;
+		free(one.text);
+		free(one.options);
+		free(one.passed);
+		free(one.log);
+	}
+}
+
 static int run(struct discrete_build *build, cl_program *out)
 {
 	struct discrete_device *device = build->device;
@@ -219,6 +279,8 @@ static int run(struct discrete_build *build, cl_program *out)
 		status = compile(build, out);
 		discrete_leave(device);
 	}
+	if (!status)
+		compile_variants(build);
 	arax_tree_remove(build->directory);
 	return status;
 }
@@ -416,10 +478,9 @@ static cl_int describe(const struct discrete_device *device, struct arax_device_
 	return 0;
 }
 
-int discrete_kernel_new(struct arax_device *dev, struct arax_device_program *program,
-			const char *name, struct arax_device_kernel **out)
+static int kernel_make(struct discrete_device *device, struct arax_device_program *program,
+		       cl_program native, const char *name, struct arax_device_kernel **out)
 {
-	struct discrete_device *device = discrete_device(dev);
 	struct arax_device_kernel *kernel = calloc(1, sizeof(*kernel));
 	if (!kernel)
 		return CL_OUT_OF_HOST_MEMORY;
@@ -428,7 +489,8 @@ int discrete_kernel_new(struct arax_device *dev, struct arax_device_program *pro
 	pthread_mutex_unlock(&device->builder.mutex);
 	if (!err) {
 		discrete_enter(device);
-		kernel->kernel = device->opencl->cl->clCreateKernel(program->program, name, &err);
+		kernel->kernel = device->opencl->cl->clCreateKernel(
+		    native ? native : program->program, name, &err);
 		if (!err) {
 			err = describe(device, kernel);
 			if (err)
@@ -444,11 +506,31 @@ int discrete_kernel_new(struct arax_device *dev, struct arax_device_program *pro
 	return 0;
 }
 
+int discrete_kernel_new(struct arax_device *dev, struct arax_device_program *program,
+			const char *name, struct arax_device_kernel **out)
+{
+	struct discrete_device *device = discrete_device(dev);
+	int err = kernel_make(device, program, NULL, name, out);
+	/* The build has ended, so the list does not change any more. */
+	for (unsigned i = 0; !err && i < program->nvariants; i++) {
+		const struct program_variant *variant = &program->variants[i];
+		struct arax_device_kernel *tuned;
+		if (strcmp(variant->variant->kernel, name) ||
+		    kernel_make(device, program, variant->program, name, &tuned))
+			continue;
+		(*out)->tuned = tuned;
+		(*out)->rules = &variant->variant->rules;
+		break;
+	}
+	return err;
+}
+
 void discrete_kernel_free(struct arax_device *dev, struct arax_device_kernel *kernel)
 {
 	struct discrete_device *device = discrete_device(dev);
 	if (!kernel)
 		return;
+	discrete_kernel_free(dev, kernel->tuned);
 	discrete_enter(device);
 	device->opencl->cl->clReleaseKernel(kernel->kernel);
 	discrete_leave(device);

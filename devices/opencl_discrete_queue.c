@@ -255,11 +255,24 @@ static cl_int enqueue(const cl_icd_dispatch *cl, cl_command_queue queue,
 					  launch->has_local ? launch->local : NULL, 0, NULL, event);
 }
 
+/* Return: an error also where the rules do not allow it: then it is the program's own kernel's. */
+static int launch_tuned(struct arax_device *dev, struct arax_device_stream *stream,
+			const struct arax_launch *launch)
+{
+	struct arax_launch tuned = *launch;
+	if (!arax_launch_variant(launch->kernel->rules, &tuned))
+		return CL_INVALID_WORK_GROUP_SIZE;
+	tuned.kernel = launch->kernel->tuned;
+	return discrete_launch(dev, stream, &tuned);
+}
+
 int discrete_launch(struct arax_device *dev, struct arax_device_stream *stream,
 		    const struct arax_launch *launch)
 {
 	struct discrete_device *device = discrete_device(dev);
 	const cl_icd_dispatch *cl = device->opencl->cl;
+	if (launch->kernel->tuned && !launch_tuned(dev, stream, launch))
+		return 0;
 	int err = check_sizes(device, launch);
 	if (err)
 		return err;

@@ -18,8 +18,16 @@
 
 #define POCL_ID_OFFSET 8
 
+/* Registered variants of a program's kernels, besides the program. */
+struct program_variant {
+	const struct arax_variant *variant; /* of the result, which outlives the program */
+	cl_program program;
+};
+
 struct arax_device_program {
 	cl_program program;
+	unsigned nvariants;
+	struct program_variant *variants;
 };
 
 /* What an argument of a kernel was last set to, as far as it fits: setting it to the same again
@@ -37,6 +45,9 @@ struct last_arg {
 struct arax_device_kernel {
 	cl_kernel kernel;
 	cl_uint nargs;
+	/* What launches go to instead where the rules allow it; NULL for nearly every kernel. */
+	struct arax_device_kernel *tuned;
+	const struct arax_variant_rules *rules;
 	struct last_arg last[];
 };
 
@@ -50,13 +61,13 @@ static const struct arax_target *find_target(const struct arax_device *dev,
 	return NULL;
 }
 
-/* The binary as this device wants it; to be freed. */
-static unsigned char *binary_for(const struct arax_result *result, const struct arax_target *target)
+/* A binary as this device wants it; to be freed. */
+static unsigned char *binary_for(const void *data, size_t size, const struct arax_target *target)
 {
-	unsigned char *binary = malloc(result->binary_size);
+	unsigned char *binary = malloc(size);
 	if (!binary)
 		return NULL;
-	memcpy(binary, result->binary, result->binary_size);
+	memcpy(binary, data, size);
 	memcpy(binary + POCL_ID_OFFSET, &target->id, sizeof(target->id));
 	return binary;
 }
@@ -90,24 +101,54 @@ static cl_int build(const struct opencl_device *device, const unsigned char *bin
 	return err;
 }
 
+static cl_int load(const struct opencl_device *device, const void *data, size_t size,
+		   uint32_t flags, const struct arax_target *target, cl_program *program)
+{
+	if (!data || size < POCL_ID_OFFSET + sizeof(target->id))
+		return CL_INVALID_BINARY;
+	unsigned char *binary = binary_for(data, size, target);
+	if (!binary)
+		return CL_OUT_OF_HOST_MEMORY;
+	cl_int err = build(device, binary, size, options_for(flags), program);
+	free(binary);
+	return err;
+}
+
+/* What is registered for this kind of device. Without one of them the program does. */
+static void load_variants(const struct opencl_device *device, const struct arax_result *result,
+			  const struct arax_target *target, struct arax_device_program *program)
+{
+	const struct arax_variant *variant = NULL;
+	program->variants = calloc(result->nvariants, sizeof(*program->variants));
+	while (program->variants && (variant = arax_result_variant(result, ARAX_VARIANT_BINARY,
+								   NULL, "pocl", variant))) {
+		struct program_variant *loaded = &program->variants[program->nvariants];
+		loaded->variant = variant;
+		if (!strcmp(variant->format, "pocl") &&
+		    !load(device, variant->data, variant->size, variant->flags, target,
+			  &loaded->program))
+			program->nvariants++;
+	}
+}
+
 int opencl_program_load(struct arax_device *dev, const struct arax_program_source *source,
 			struct arax_device_program **out)
 {
 	const struct arax_result *result = source->result;
 	const struct arax_target *target = find_target(dev, result);
-	if (!target || !result->binary || result->binary_size < POCL_ID_OFFSET + sizeof(target->id))
+	if (!target)
 		return CL_INVALID_BINARY;
 	struct arax_device_program *program = calloc(1, sizeof(*program));
-	unsigned char *binary = binary_for(result, target);
-	int err = CL_OUT_OF_HOST_MEMORY;
-	if (program && binary)
-		err = build(opencl_device(dev), binary, result->binary_size,
-			    options_for(result->flags), &program->program);
-	free(binary);
+	if (!program)
+		return CL_OUT_OF_HOST_MEMORY;
+	int err = load(opencl_device(dev), result->binary, result->binary_size, result->flags,
+		       target, &program->program);
 	if (err) {
 		free(program);
 		return err;
 	}
+	if (result->nvariants)
+		load_variants(opencl_device(dev), result, target, program);
 	*out = program;
 	return 0;
 }
@@ -116,19 +157,21 @@ void opencl_program_free(struct arax_device *dev, struct arax_device_program *pr
 {
 	if (!program)
 		return;
+	for (unsigned i = 0; i < program->nvariants; i++)
+		opencl_cl(dev)->clReleaseProgram(program->variants[i].program);
 	opencl_cl(dev)->clReleaseProgram(program->program);
+	free(program->variants);
 	free(program);
 }
 
-int opencl_kernel_new(struct arax_device *dev, struct arax_device_program *program,
-		      const char *name, struct arax_device_kernel **out)
+static cl_int kernel_make(const cl_icd_dispatch *cl, cl_program program, const char *name,
+			  struct arax_device_kernel **out)
 {
-	const cl_icd_dispatch *cl = opencl_cl(dev);
 	cl_int err;
 	char shortened[ARAX_KERNEL_NAME_SHORT];
 	cl_uint nargs = 0;
 	cl_kernel native =
-	    cl->clCreateKernel(program->program, arax_kernel_short_name(name, shortened), &err);
+	    cl->clCreateKernel(program, arax_kernel_short_name(name, shortened), &err);
 	if (err)
 		return err;
 	err = cl->clGetKernelInfo(native, CL_KERNEL_NUM_ARGS, sizeof(nargs), &nargs, NULL);
@@ -144,10 +187,29 @@ int opencl_kernel_new(struct arax_device *dev, struct arax_device_program *progr
 	return 0;
 }
 
+int opencl_kernel_new(struct arax_device *dev, struct arax_device_program *program,
+		      const char *name, struct arax_device_kernel **out)
+{
+	const cl_icd_dispatch *cl = opencl_cl(dev);
+	cl_int err = kernel_make(cl, program->program, name, out);
+	for (unsigned i = 0; !err && i < program->nvariants; i++) {
+		const struct program_variant *variant = &program->variants[i];
+		struct arax_device_kernel *tuned;
+		if (strcmp(variant->variant->kernel, name) ||
+		    kernel_make(cl, variant->program, name, &tuned))
+			continue;
+		(*out)->tuned = tuned;
+		(*out)->rules = &variant->variant->rules;
+		break;
+	}
+	return err;
+}
+
 void opencl_kernel_free(struct arax_device *dev, struct arax_device_kernel *kernel)
 {
 	if (!kernel)
 		return;
+	opencl_kernel_free(dev, kernel->tuned);
 	opencl_cl(dev)->clReleaseKernel(kernel->kernel);
 	free(kernel);
 }
@@ -291,10 +353,25 @@ static int launch_inline(const cl_icd_dispatch *cl, cl_command_queue queue,
 	return 0;
 }
 
+/* Return: an error also where the rules do not allow it: then it is the program's own kernel's. */
+static __attribute__((noinline)) int launch_tuned(struct arax_device *dev,
+						  struct arax_device_stream *stream,
+						  const struct arax_launch *launch)
+{
+	struct arax_launch tuned = *launch;
+	if (!arax_launch_variant(launch->kernel->rules, &tuned))
+		return CL_INVALID_WORK_GROUP_SIZE;
+	tuned.kernel = launch->kernel->tuned;
+	return opencl_launch(dev, stream, &tuned);
+}
+
 int opencl_launch(struct arax_device *dev, struct arax_device_stream *stream,
 		  const struct arax_launch *launch)
 {
 	const cl_icd_dispatch *cl = opencl_cl(dev);
+	if (__builtin_expect(launch->kernel->tuned != NULL, 0) &&
+	    !launch_tuned(dev, stream, launch))
+		return 0;
 	cl_int err = set_args(cl, launch);
 	if (err)
 		return err;

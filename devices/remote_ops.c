@@ -150,17 +150,28 @@ static int send_program(struct remote *r, uint32_t program, uint32_t slot,
 }
 
 /* What the device can use of a program: the kernels' arguments always, the binary and the request
- * when it takes such. */
-static int write_result(const struct remote *r, const struct arax_result *from,
+ * when it takes such, and the variants for its target. */
+static int write_result(const struct remote *r, const char *target, const struct arax_result *from,
 			struct arax_writer *w)
 {
 	struct arax_result result = *from;
+	struct arax_variant *variants =
+	    from->nvariants ? malloc(from->nvariants * sizeof(*variants)) : NULL;
 
+	result.variants = variants;
+	result.nvariants = 0;
+	for (uint32_t i = 0; variants && i < from->nvariants; i++) {
+		const struct arax_variant *variant = &from->variants[i];
+		if (variant->kind != ARAX_VARIANT_REFUSED &&
+		    arax_target_named(variant->targets, target))
+			variants[result.nvariants++] = *variant;
+	}
 	if (!(r->features & ARAX_FEATURE_RESULT)) {
 		result.binary = NULL;
 		result.binary_size = 0;
 	}
 	arax_result_write(w, &result);
+	free(variants);
 	return w->failed || w->size > ARAX_BUILD_MAX ? CL_OUT_OF_HOST_MEMORY : 0;
 }
 
@@ -181,7 +192,7 @@ static int remote_program_load(struct arax_device *dev, const struct arax_progra
 	err = object_new(r, ARAX_HANDLE_PROGRAM, sizeof(**out), out);
 	if (err)
 		return err;
-	err = write_result(r, source->result, &result);
+	err = write_result(r, dev->caps.target, source->result, &result);
 	slot = err ? NO_SLOT : slot_new(r);
 	if (!err && slot == NO_SLOT)
 		err = CL_OUT_OF_RESOURCES;

@@ -294,6 +294,24 @@ static int request_binary(struct build *build, const char *options)
 	return build->request.failed ? -ENOMEM : 0;
 }
 
+cl_int program_build_builtin(cl_program program, const char *names)
+{
+	cl_int error = build_begin(program, "");
+	struct build *build;
+
+	if (error)
+		return error;
+	program->builtin = true;
+	build = build_new(program, NULL, NULL);
+	if (build) {
+		request_head(&build->request, ARAX_BUILD_BUILTIN, "");
+		arax_write_string(&build->request, names);
+	}
+	if (!build || build->request.failed)
+		return build_abandon(program, build);
+	return build_start(build);
+}
+
 /* ---- entry points --------------------------------------------------------------------------- */
 
 /* The arguments that all three share. */

@@ -310,6 +310,7 @@ static int read_info(int fd, struct arax_device_info *info)
 	info->compiler[sizeof(info->compiler) - 1] = 0;
 	info->extensions[sizeof(info->extensions) - 1] = 0;
 	info->c_features[sizeof(info->c_features) - 1] = 0;
+	info->builtins[sizeof(info->builtins) - 1] = 0;
 	if (info->nformats > ARAX_FORMATS_MAX)
 		info->nformats = ARAX_FORMATS_MAX;
 	return 0;

@@ -169,18 +169,20 @@ static const struct location locations[LAST_QUERY - FIRST_QUERY + 1] = {
 
 static struct {
 	char extensions[sizeof(DEVICE_EXTENSIONS) + sizeof(the_device.info.extensions)];
-	cl_name_version extension_versions[VERSIONS_MAX], features[VERSIONS_MAX];
-	size_t nextensions, nfeatures;
+	cl_name_version extension_versions[VERSIONS_MAX], features[VERSIONS_MAX],
+	    builtins[VERSIONS_MAX];
+	size_t nextensions, nfeatures, nbuiltins;
 	bool generic_address_space;
 } lists;
 
-/* Fills list with the words of a space-separated string; returns how many there are. */
+/* Fills list with the words of a string, with spaces or semicolons between them; returns how many
+ * there are. */
 static size_t split(const char *words, cl_version version, cl_name_version *list)
 {
 	size_t n = 0;
 
-	while (*(words += strspn(words, " ")) && n < VERSIONS_MAX) {
-		size_t length = strcspn(words, " ");
+	while (*(words += strspn(words, " ;")) && n < VERSIONS_MAX) {
+		size_t length = strcspn(words, " ;");
 		cl_name_version *entry = &list[n];
 
 		if (length < sizeof(entry->name)) {
@@ -203,6 +205,7 @@ static void lists_make(void)
 	lists.nextensions =
 	    split(lists.extensions, CL_MAKE_VERSION(1, 0, 0), lists.extension_versions);
 	lists.extension_versions[0].version = CL_MAKE_VERSION(2, 0, 0); /* cl_khr_icd */
+	lists.nbuiltins = split(info->builtins, CL_MAKE_VERSION(1, 0, 0), lists.builtins);
 	lists.nfeatures = split(info->c_features, CL_MAKE_VERSION(3, 0, 0), lists.features);
 	for (size_t i = 0; i < lists.nfeatures; i++) {
 		if (!strcmp(lists.features[i].name, "__opencl_c_generic_address_space"))
@@ -231,6 +234,9 @@ static cl_int info_list(cl_device_info param_name, size_t param_value_size, void
 		return info_copy(lists.extension_versions,
 				 lists.nextensions * sizeof(cl_name_version), param_value_size,
 				 param_value, param_value_size_ret);
+	case CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION:
+		return info_copy(lists.builtins, lists.nbuiltins * sizeof(cl_name_version),
+				 param_value_size, param_value, param_value_size_ret);
 	case CL_DEVICE_OPENCL_C_FEATURES:
 		return info_copy(lists.features, lists.nfeatures * sizeof(cl_name_version),
 				 param_value_size, param_value, param_value_size_ret);
@@ -263,13 +269,14 @@ static cl_int info_other(cl_device_info param_name, size_t param_value_size, voi
 		/* none; as a date that exists, because the form is checked */
 		return STRING("v0000-01-01-00");
 	case CL_DEVICE_IL_VERSION:
-	case CL_DEVICE_BUILT_IN_KERNELS:
 		return STRING("");
+	case CL_DEVICE_BUILT_IN_KERNELS:
+		return STRING(the_device.info.builtins);
 	case CL_DEVICE_ILS_WITH_VERSION:
-	case CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION:
 		return info_copy(NULL, 0, param_value_size, param_value, param_value_size_ret);
 	case CL_DEVICE_EXTENSIONS:
 	case CL_DEVICE_EXTENSIONS_WITH_VERSION:
+	case CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION:
 	case CL_DEVICE_OPENCL_C_FEATURES:
 	case CL_DEVICE_GENERIC_ADDRESS_SPACE_SUPPORT:
 		return info_list(param_name, param_value_size, param_value, param_value_size_ret);

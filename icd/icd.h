@@ -194,7 +194,7 @@ struct _cl_program {
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t built;
 	char *source; /* NULL when made from a binary */
-	bool from_binary;
+	bool from_binary, builtin;
 	cl_build_status status;
 	cl_uint building;	 /* builds in progress */
 	_Atomic cl_uint kernels; /* kernel objects attached */
@@ -211,6 +211,9 @@ struct _cl_program {
 
 /** program_new() - a program without contents, with one application reference, or NULL. */
 cl_program program_new(cl_context context);
+
+/** program_build_builtin() - make a new program one of these built-in kernels. CL error. */
+cl_int program_build_builtin(cl_program program, const char *names);
 
 /** program_executable() - was an executable built successfully? program->lock held. */
 bool program_executable(cl_program program);

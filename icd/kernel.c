@@ -691,8 +691,16 @@ cl_int arax_clGetKernelWorkGroupInfo(cl_kernel kernel, cl_device_id device,
 		return INFO(size_t, info->preferred_multiple ? info->preferred_multiple : 1);
 	case CL_KERNEL_PRIVATE_MEM_SIZE:
 		return INFO(cl_ulong, info->private_mem);
+	case CL_KERNEL_GLOBAL_WORK_SIZE: {
+		const size_t most[3] = {SIZE_MAX, SIZE_MAX, SIZE_MAX};
+
+		/* only for built-in kernels and custom devices */
+		if (!kernel->program->builtin)
+			return CL_INVALID_VALUE;
+		return info_copy(most, sizeof(most), param_value_size, param_value,
+				 param_value_size_ret);
+	}
 	default:
-		/* CL_KERNEL_GLOBAL_WORK_SIZE: only for built-in kernels and custom devices */
 		return CL_INVALID_VALUE;
 	}
 }

@@ -221,19 +221,54 @@ cl_program arax_clCreateProgramWithBinary(cl_context context, cl_uint num_device
 	return program;
 }
 
-/* The device has no built-in kernels, so every name is unknown. */
+/* Does the device have all built-in kernels of a list with ';' between the names? */
+static bool builtins_known(const char *names)
+{
+	for (;;) {
+		size_t length = strcspn(names, ";");
+		bool known = false;
+
+		for (const char *at = the_device.info.builtins; length && *at && !known;) {
+			size_t n = strcspn(at, ";");
+
+			known = n == length && !memcmp(at, names, n);
+			at += n + (at[n] == ';');
+		}
+		if (!known)
+			return false;
+		names += length;
+		if (!*names++)
+			return true;
+	}
+}
+
 cl_program arax_clCreateProgramWithBuiltInKernels(cl_context context, cl_uint num_devices,
 						  const cl_device_id *device_list,
 						  const char *kernel_names, cl_int *errcode_ret)
 {
+	cl_program program = NULL;
 	cl_int error = CL_INVALID_VALUE;
 
 	if (!object_is(context, OBJECT_CONTEXT))
 		error = CL_INVALID_CONTEXT;
 	else if (num_devices && device_list && kernel_names)
 		error = device_list_check(num_devices, device_list);
-	set_error(errcode_ret, error ? error : CL_INVALID_VALUE);
-	return NULL;
+	if (!error && !builtins_known(kernel_names))
+		error = CL_INVALID_VALUE;
+	if (!error) {
+		program = program_new(context);
+		error =
+		    program ? program_build_builtin(program, kernel_names) : CL_OUT_OF_HOST_MEMORY;
+	}
+	/* The kernels are the daemon's: what is wrong with one is not the application's mistake. */
+	if (error == CL_BUILD_PROGRAM_FAILURE)
+		error = CL_OUT_OF_RESOURCES;
+	set_error(errcode_ret, error);
+	if (error && program) {
+		object_release(&program->object);
+		program = NULL;
+	}
+	return program;
 }
 
 /* The device takes no intermediate language. */
@@ -302,7 +337,7 @@ static cl_int info_binaries(cl_program program, size_t param_value_size, void *p
 		if (param_value_size < sizeof(where))
 			return CL_INVALID_VALUE;
 		memcpy(&where, param_value, sizeof(where));
-		if (where && program->binary_size)
+		if (where && program->binary_size && !program->builtin)
 			memcpy(where, program->binary, program->binary_size);
 	}
 	if (param_value_size_ret)
@@ -347,7 +382,8 @@ static cl_int info_locked(cl_program program, cl_program_info param_name, size_t
 	case CL_PROGRAM_IL:
 		return info_copy(NULL, 0, param_value_size, param_value, param_value_size_ret);
 	case CL_PROGRAM_BINARY_SIZES:
-		return INFO(size_t, program->binary_size);
+		/* Built-in kernels are no binary that another device would take. */
+		return INFO(size_t, program->builtin ? 0 : program->binary_size);
 	case CL_PROGRAM_BINARIES:
 		return info_binaries(program, param_value_size, param_value, param_value_size_ret);
 	case CL_PROGRAM_NUM_KERNELS:

@@ -85,16 +85,15 @@ static void job_default_signals(void)
 }
 
 /* The control socket, the other builds' files: nothing of the zygote's comes along. */
-static int job_close_others(int a, int b, int c)
+static int job_close_others(const int keep[4])
 {
 	int last = STDERR_FILENO;
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		int next = INT_MAX;
 
-		next = a > last && a < next ? a : next;
-		next = b > last && b < next ? b : next;
-		next = c > last && c < next ? c : next;
+		for (int j = 0; j < 4; j++)
+			next = keep[j] > last && keep[j] < next ? keep[j] : next;
 		if (next > last + 1 && close_range((unsigned)last + 1, (unsigned)next - 1, 0) < 0)
 			return -errno;
 		if (next == INT_MAX)
@@ -107,12 +106,13 @@ static int job_close_others(int a, int b, int c)
 /* Into the sandbox, in a directory that no other build sees. Its own files there are all that the
  * compiler can write; what it can read are libraries, its own headers and what came with the
  * request. */
-static int job_enter(const struct zygote *zygote, const struct job *job, int request)
+static int job_enter(const struct zygote *zygote, const struct job *job, int request, int variants)
 {
 	struct sandbox sandbox = zygote->sandbox;
 	char directory[PATH_MAX];
 
-	int error = job_close_others(request, job->result, sandbox.proc);
+	const int keep[] = {request, job->result, sandbox.proc, variants};
+	int error = job_close_others(keep);
 	if (!error && chdir(job->directory) < 0)
 		error = -errno;
 	if (!error)
@@ -124,10 +124,29 @@ static int job_enter(const struct zygote *zygote, const struct job *job, int req
 	return error ?: sandbox_seal(&sandbox);
 }
 
+/* The registered variants that came with a request; *registry NULL when there are none. */
+static int job_variants(int fd, struct registry **registry)
+{
+	const void *data;
+	size_t size;
+
+	*registry = NULL;
+	if (fd < 0)
+		return 0;
+	int error = arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size);
+	if (error)
+		return error;
+	*registry = registry_read(data, size);
+	error = *registry ? 0 : -errno;
+	munmap((void *)(uintptr_t)data, size);
+	return error;
+}
+
 /* The child from its fork to its end: one program. */
 static _Noreturn void job_child(const struct zygote *zygote, const struct job *job, int request,
-				pid_t parent)
+				int variants, pid_t parent)
 {
+	struct registry *registry;
 	struct arax_writer writer = {0};
 	const void *data;
 	size_t size;
@@ -139,14 +158,15 @@ static _Noreturn void job_child(const struct zygote *zygote, const struct job *j
 	job_default_signals();
 	dup2(job->output, STDOUT_FILENO);
 	dup2(job->output, STDERR_FILENO);
-	if (job_enter(zygote, job, request) < 0)
+	if (job_enter(zygote, job, request, variants) < 0)
 		_exit(2);
 	/* Another user than before has lost it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
 	if (arax_memfd_map(request, ARAX_BUILD_MAX, &data, &size) < 0 ||
-	    build_run(&zygote->pocl, data, size, &writer) < 0)
+	    job_variants(variants, &registry) < 0 ||
+	    build_run(&zygote->pocl, data, size, registry, &writer) < 0)
 		_exit(3);
 	if (zygote_write_all(job->result, writer.data, writer.size) < 0 ||
 	    fcntl(job->result, F_ADD_SEALS, SEALS) < 0)
@@ -264,7 +284,7 @@ static int job_prepare(struct zygote *zygote, struct job *job, int request)
 	return fcntl(job->output, F_SETFL, O_APPEND) < 0 ? -errno : 0;
 }
 
-static int job_start(struct zygote *zygote, uint64_t id, int request)
+static int job_start(struct zygote *zygote, uint64_t id, int request, int variants)
 {
 	struct job *job = zygote->jobs;
 	pid_t self = getpid();
@@ -277,7 +297,7 @@ static int job_start(struct zygote *zygote, uint64_t id, int request)
 	if (!error) {
 		job->pid = fork();
 		if (job->pid == 0)
-			job_child(zygote, job, request, self);
+			job_child(zygote, job, request, variants, self);
 		error = job->pid < 0 ? -errno : 0;
 	}
 	if (!error) {
@@ -306,7 +326,7 @@ static int zygote_request(struct zygote *zygote)
 	int error = -EPROTO;
 	if (n == sizeof(message) && message.head.magic == ARAX_CONTROL_MAGIC &&
 	    message.head.type == ARAX_CONTROL_COMPILE && fds[0] >= 0)
-		error = job_start(zygote, message.head.id, fds[0]);
+		error = job_start(zygote, message.head.id, fds[0], fds[1]);
 	for (int i = 0; i < ARAX_FDS_MAX; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

@@ -10,6 +10,7 @@
 #include "kernels/compile_kernels.h"
 #include "kernels/compile_names.h"
 #include "kernels/compile_options.h"
+#include "kernels/compile_variants.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -26,6 +27,8 @@ struct build {
 	cl_program program;
 	struct names names; /* too long for PoCL */
 	struct arax_result result;
+	const struct registry *registry; /* or NULL */
+	struct variants_program builtin;
 };
 
 static cl_int build_error_of(uint32_t kind)
@@ -86,8 +89,7 @@ static bool has_word(const char *text, const char *word)
 	return false;
 }
 
-/* What of the application's options others must know. */
-static uint32_t flags_of(const char *options)
+uint32_t build_flags(const char *options)
 {
 	uint32_t flags = 0;
 
@@ -105,7 +107,7 @@ static int build_options(struct build *build, const char *prefix)
 	char *refused;
 	int error = options_check(build->kind, build->options, prefix, &build->passed, &refused);
 
-	build->result.flags |= flags_of(build->options);
+	build->result.flags |= build_flags(build->options);
 	if (error != -EINVAL)
 		return error;
 	error = build_refuse(build, build_option_error_of(build->kind),
@@ -289,6 +291,52 @@ static int build_binary(struct build *build)
 	return error < 0 ? error : 0;
 }
 
+/* A program of built-in kernels, made of their references. */
+static int build_builtin(struct build *build)
+{
+	static const struct registry none;
+	const struct pocl *pocl = build->pocl;
+	char *unknown, *refused, *names = arax_read_string(&build->reader);
+	cl_int status;
+
+	if (!names || build->reader.failed)
+		return -EPROTO;
+	int error = variants_program(build->registry ? build->registry : &none, names,
+				     &build->builtin, &unknown);
+	if (error == -ENOENT)
+		return build_refuse(build, CL_BUILD_PROGRAM_FAILURE,
+				    "error: there is no built-in kernel ", unknown);
+	if (!error)
+		error = options_check(build->kind, build->builtin.options, NULL, &build->passed,
+				      &refused);
+	if (error)
+		return error;
+	build->result.flags |= build_flags(build->builtin.options) | ARAX_RESULT_ARG_INFO;
+	build->program = pocl->cl->clCreateProgramWithSource(
+	    pocl->context, 1, (const char **)&build->builtin.text, NULL, &status);
+	build->result.error = build->program
+				  ? pocl->cl->clBuildProgram(build->program, 1, &pocl->device,
+							     build->passed, NULL, NULL)
+				  : status;
+	return 0;
+}
+
+/* What is registered for a program that has been built. */
+static int build_variants(struct build *build)
+{
+	const bool builtin = build->kind == ARAX_BUILD_BUILTIN;
+	struct arax_result *result = &build->result;
+	int error = builtin ? variants_program_end(&build->builtin, result) : 0;
+
+	if (error == -EINVAL) {
+		result->error = CL_BUILD_PROGRAM_FAILURE;
+		return 0;
+	}
+	return error
+		   ?: variants_add(build->pocl, build->registry, builtin ? "" : build->options,
+				   result);
+}
+
 /* PoCL ends a failed build with a line about a device that the application does not know. */
 static void build_log_anonymous(char *log)
 {
@@ -469,13 +517,17 @@ static int build_parse(struct build *build)
 	case ARAX_BUILD_LINK:
 	case ARAX_BUILD_REBUILD:
 		return build_binary(build);
+	case ARAX_BUILD_BUILTIN:
+		return build_builtin(build);
 	}
 	return -EPROTO;
 }
 
-int build_run(const struct pocl *pocl, const void *request, size_t size, struct arax_writer *w)
+int build_run(const struct pocl *pocl, const void *request, size_t size,
+	      const struct registry *registry, struct arax_writer *w)
 {
-	struct build build = {.pocl = pocl, .reader = {.data = request, .size = size}};
+	struct build build = {
+	    .pocl = pocl, .registry = registry, .reader = {.data = request, .size = size}};
 	int error = build_parse(&build);
 
 	if (error)
@@ -483,6 +535,11 @@ int build_run(const struct pocl *pocl, const void *request, size_t size, struct 
 	build_log(&build);
 	if (build.result.error == CL_SUCCESS && build.program)
 		build.result.error = build_facts(&build);
+	if (build.result.error == CL_SUCCESS && registry &&
+	    build.result.binary_type == CL_PROGRAM_BINARY_TYPE_EXECUTABLE)
+		error = build_variants(&build);
+	if (error)
+		return error;
 	build.result.error = build_error(&build);
 	if (build.result.error == CL_SUCCESS) {
 		build_targets(&build);

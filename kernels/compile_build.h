@@ -6,14 +6,20 @@
 #define ARAX_KERNELS_COMPILE_BUILD_H
 
 #include "kernels/compile_pocl.h"
+#include "kernels/registry.h"
 #include "transport/build.h"
 
 /**
  * build_run() - do what a request asks; the current directory is private to this build
+ * @registry: the registered variants that belong to it, or NULL
  * Return: 0 with the result in *w (a failed build is a result), or -errno: the request is not
  * one, or memory ran out.
  */
-int build_run(const struct pocl *pocl, const void *request, size_t size, struct arax_writer *w);
+int build_run(const struct pocl *pocl, const void *request, size_t size,
+	      const struct registry *registry, struct arax_writer *w);
+
+/** build_flags() - what of options those who load a binary must know: ARAX_RESULT_*. */
+uint32_t build_flags(const char *options);
 
 /** build_failure() - the result of a build of this kind that ended with no result of its own. */
 void build_failure(struct arax_writer *w, uint32_t kind, const char *log);

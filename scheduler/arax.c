@@ -235,6 +235,29 @@ static int command_devices(int fd, bool json)
 	return 0;
 }
 
+static int command_variants(int fd, bool json)
+{
+	json_t *root = daemon_json(fd, ARAX_CONTROL_VARIANTS), *variant;
+	struct table table = {.columns = 6, .kinds = "llllll"};
+	size_t i;
+
+	if (json) {
+		print_json(root);
+		json_decref(root);
+		return 0;
+	}
+	table_row(&table, "NAME", "KERNEL", "TARGET", "FILE", "STATE", "REASON");
+	json_array_foreach(json_object_get(root, "variants"), i, variant) table_row(
+	    &table, text(variant, "name"), text(variant, "kernel"), text(variant, "target"),
+	    text(variant, "file"), text(variant, "state"),
+	    *text(variant, "reason") ? format("%s:%s: %s", text(variant, "manifest"),
+					      number(variant, "line"), text(variant, "reason"))
+				     : "");
+	table_print(&table);
+	json_decref(root);
+	return 0;
+}
+
 static int command_stop(int fd, bool json)
 {
 	(void)json;
@@ -248,6 +271,7 @@ static void help(FILE *out)
 	fputs(
 	    "usage: arax status [--json]   the daemon, its clients and what ran where\n"
 	    "       arax devices [--json]  the devices and their state\n"
+	    "       arax variants [--json] registered variants and built-in kernels\n"
 	    "       arax top [--once | --batch] [--interval SECONDS]\n"
 	    "                              devices and applications, live\n"
 	    "       arax trace FILE [--seconds N | -- PROGRAM ARGUMENTS...]\n"
@@ -290,8 +314,10 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int fd, bool json);
-	} commands[] = {
-	    {"status", command_status}, {"devices", command_devices}, {"stop", command_stop}};
+	} commands[] = {{"status", command_status},
+			{"devices", command_devices},
+			{"variants", command_variants},
+			{"stop", command_stop}};
 	bool json = argc == 3 && strcmp(argv[2], "--json") == 0;
 	int status = run_large(argc, argv);
 

@@ -14,6 +14,7 @@
 #include "scheduler/araxd_device.h"
 #include "scheduler/araxd_manage.h"
 #include "scheduler/araxd_socket.h"
+#include "scheduler/araxd_variants.h"
 #include "scheduler/araxd_work.h"
 #include "scheduler/pool.h"
 #include "scheduler/status.h"
@@ -299,6 +300,8 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 	if (!error && !daemon->history)
 		error = -ENOMEM;
 	if (!error)
+		error = variants_load(daemon);
+	if (!error)
 		error = pool_new(daemon, &daemon->pool);
 	if (!error)
 		error = builder_new(daemon, &daemon->builder);
@@ -329,6 +332,7 @@ static void araxd_stop(struct araxd *daemon)
 	pool_free(daemon->pool);
 	builder_free(daemon->builder);
 	history_free(daemon->history);
+	variants_free(daemon);
 	loop_remove(&daemon->loop, &daemon->signals);
 	loop_fini(&daemon->loop);
 	work_close(daemon);

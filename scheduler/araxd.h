@@ -22,6 +22,7 @@ struct tenant;
 struct builder;
 struct history;
 struct devices;
+struct variants;
 struct araxd;
 
 /* One connection. */
@@ -81,6 +82,7 @@ struct araxd {
 	struct builder *builder;
 	struct history *history;
 	struct devices *devices;
+	struct variants *variants; /* araxd_variants.c; NULL: none were read */
 };
 
 /** araxd_progress() - something became ready: look at the waiting requests again. */

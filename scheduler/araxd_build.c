@@ -9,6 +9,7 @@
 #include "kernels/cache.h"
 #include "kernels/tree.h"
 #include "scheduler/araxd_child.h"
+#include "scheduler/araxd_variants.h"
 #include "scheduler/pool.h"
 #include "transport/build.h"
 #include "transport/socket.h"
@@ -32,8 +33,10 @@
 struct build {
 	char key[ARAX_CACHE_KEY_SIZE];
 	struct domain_id domain;
-	int fd;	     /* the request's bytes */
-	uint64_t id; /* 0: not with the compiler */
+	int fd;	      /* the request's bytes */
+	int variants; /* what is registered for it; -1 */
+	bool careful; /* the compiler failed with all of that */
+	uint64_t id;  /* 0: not with the compiler */
 	unsigned attempts;
 	struct request *requests; /* who waits for it */
 	struct build *next;
@@ -131,6 +134,8 @@ static void build_free(struct builder *builder, struct build *build)
 	}
 	if (build->fd >= 0)
 		close(build->fd);
+	if (build->variants >= 0)
+		close(build->variants);
 	free(build);
 }
 
@@ -159,8 +164,9 @@ static int build_send(struct builder *builder, struct build *build)
 	};
 
 	message.head.id = ++builder->last_id;
-	int error =
-	    arax_socket_send(builder->child.control.fd, &message, sizeof(message), &build->fd, 1);
+	const int fds[] = {build->fd, build->variants};
+	int error = arax_socket_send(builder->child.control.fd, &message, sizeof(message), fds,
+				     build->variants < 0 ? 1 : 2);
 	if (!error) {
 		build->id = message.head.id;
 		build->attempts++;
@@ -294,6 +300,30 @@ static bool builder_success(int fd)
 	       (uint32_t)head[0] == ARAX_RESULT_MAGIC && head[2] == 0;
 }
 
+/* A build that failed with what is registered for it is tried once more with what it cannot do
+ * without: whatever is wrong with a variant, the program works. Return: it is. */
+static bool builder_again(struct builder *builder, struct build *build)
+{
+	struct variants_choice choice;
+	const void *data;
+	size_t size;
+
+	if (build->variants < 0 || build->careful ||
+	    arax_memfd_map(build->fd, ARAX_BUILD_MAX, &data, &size))
+		return false;
+	int error = variants_choose(builder->daemon, data, size, true, &choice);
+	munmap((void *)(uintptr_t)data, size);
+	if (error)
+		return false;
+	araxd_warn("a build failed with registered variants and goes on without them");
+	close(build->variants);
+	build->variants = choice.fd;
+	build->careful = true;
+	build->id = 0;
+	build->attempts = 0;
+	return true;
+}
+
 static void builder_result(struct builder *builder, struct build *build, int error, int fd)
 {
 	const void *data = NULL;
@@ -301,11 +331,15 @@ static void builder_result(struct builder *builder, struct build *build, int err
 
 	if (!error && arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size) < 0)
 		error = EPROTO;
+	if (data && build->variants >= 0)
+		variants_built(builder->daemon, data, size);
 	if (data)
 		munmap((void *)(uintptr_t)data, size);
+	if ((error || !builder_success(fd)) && builder_again(builder, build))
+		return;
 	if (error || !builder_success(fd)) {
 		builder->failed++;
-	} else {
+	} else if (!build->careful) {
 		struct arax_cache *cache = builder_cache(builder, &build->domain);
 		int kept = cache ? arax_cache_put(cache, build->key, fd) : 0;
 
@@ -428,14 +462,17 @@ void builder_free(struct builder *builder)
 	free(builder);
 }
 
-/* Hashes a request. Return: 0 or a positive error for the client. */
-static int builder_key(const struct request *request, const char *compiler,
-		       char key[ARAX_CACHE_KEY_SIZE])
+/* Hashes a request, and what is registered for it. Return: 0 or a positive error for the client. */
+static int builder_key(const struct builder *builder, const struct request *request,
+		       const char *compiler, char key[ARAX_CACHE_KEY_SIZE],
+		       struct variants_choice *choice)
 {
+	char with[256];
 	const void *data;
 	size_t size;
 	int error = arax_memfd_map(request->fd, ARAX_BUILD_MAX, &data, &size);
 
+	choice->fd = -1;
 	if (error)
 		return -error;
 	uint32_t head[2] = {0};
@@ -444,6 +481,12 @@ static int builder_key(const struct request *request, const char *compiler,
 	if (head[0] != ARAX_BUILD_MAGIC || head[1] != ARAX_BUILD_VERSION)
 		error = EPROTO;
 	else
+		error = -variants_choose(builder->daemon, data, size, false, choice);
+	if (!error && choice->fd >= 0) {
+		snprintf(with, sizeof(with), "%.128s variants %s", compiler, choice->digest);
+		compiler = with;
+	}
+	if (!error)
 		arax_cache_key(compiler, data, size, key);
 	munmap((void *)(uintptr_t)data, size);
 	return error;
@@ -475,16 +518,23 @@ static struct build *builder_find(struct builder *builder, const char *key,
 	if (*at) {
 		strcpy((*at)->key, key);
 		(*at)->domain = *id;
-		(*at)->fd = -1;
+		(*at)->fd = (*at)->variants = -1;
 	}
 	return *at;
+}
+
+static void choice_close(const struct variants_choice *choice)
+{
+	if (choice->fd >= 0)
+		close(choice->fd);
 }
 
 void builder_submit(struct builder *builder, struct request *request, const char *compiler)
 {
 	char key[ARAX_CACHE_KEY_SIZE];
 	const struct domain_id *id = &request->client->id;
-	int error = builder_key(request, compiler, key);
+	struct variants_choice choice;
+	int error = builder_key(builder, request, compiler, key, &choice);
 
 	if (error)
 		return builder_answer(request, error, -1);
@@ -494,18 +544,21 @@ void builder_submit(struct builder *builder, struct request *request, const char
 		builder->hits++;
 		builder_answer(request, 0, fd);
 		close(fd);
-		return;
+		return choice_close(&choice);
 	}
-	if (builder->failures >= BUILDER_GIVE_UP)
-		return builder_answer(request, ENODEV, -1);
-	struct build *build = builder_find(builder, key, id);
-	if (!build)
-		return builder_answer(request, EAGAIN, -1);
+	struct build *build =
+	    builder->failures < BUILDER_GIVE_UP ? builder_find(builder, key, id) : NULL;
+	if (!build) {
+		builder_answer(request, builder->failures < BUILDER_GIVE_UP ? EAGAIN : ENODEV, -1);
+		return choice_close(&choice);
+	}
 	if (build->fd < 0) {
 		builder->misses++;
 		build->fd = request->fd;
+		build->variants = choice.fd;
 	} else {
 		close(request->fd);
+		choice_close(&choice);
 	}
 	request->fd = -1;
 	request->next = build->requests;

@@ -9,6 +9,7 @@
 #include "scheduler/araxd_device.h"
 #include "scheduler/araxd_manage.h"
 #include "scheduler/pool.h"
+#include "scheduler/araxd_variants.h"
 #include "scheduler/status.h"
 #include "transport/protocol.h"
 #include "transport/shm.h"
@@ -455,6 +456,8 @@ static int client_dispatch(struct client *client, union client_message *message,
 	case ARAX_CONTROL_DEVICES:
 		return client_reply_json(client, &message->head,
 					 status_devices_json(client->daemon, client->id.uid));
+	case ARAX_CONTROL_VARIANTS:
+		return client_reply_json(client, &message->head, variants_json(client->daemon));
 	case ARAX_CONTROL_TRACE:
 		return trace_subscribe(client, &message->trace);
 	case ARAX_CONTROL_STOP:

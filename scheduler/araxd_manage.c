@@ -6,6 +6,7 @@
 #include "scheduler/araxd_manage.h"
 
 #include "scheduler/araxd_device.h"
+#include "scheduler/araxd_variants.h"
 #include "scheduler/policy_rules.h"
 #include "transport/protocol.h"
 #include "transport/socket.h"
@@ -199,6 +200,10 @@ static int reload(struct araxd *daemon, char *text, size_t size)
 	bool policy = policy_differs(&daemon->config, &next);
 	daemon->config = next;
 	devices_configure(daemon->devices);
+	result = variants_load(daemon);
+	if (result)
+		araxd_warn("the variants stay as they were: %s", strerror(-result));
+	pool_describe(daemon->pool);
 	if (policy)
 		policy_set(daemon, NULL, false, next.policy, config_argument(&next, next.policy));
 	pool_configure(daemon->pool);

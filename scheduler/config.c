@@ -209,6 +209,14 @@ static bool config_set_directory(struct config *config, const char *value)
 	return true;
 }
 
+static bool config_set_variants(struct config *config, const char *value)
+{
+	if (value[0] != '/' || strlen(value) >= sizeof(config->variants_directory))
+		return false;
+	strcpy(config->variants_directory, value);
+	return true;
+}
+
 static bool config_set_sandbox(struct config *config, const char *value)
 {
 	config->sandbox = strcmp(value, "on") == 0;
@@ -264,6 +272,7 @@ static const struct config_key {
     {"cache", "directory", "an absolute path", CONFIG_CALL, 0, 0, 0, config_set_directory},
     {"cache", "size", "a size of at least 1M", CONFIG_SIZE, FIELD(cache_size), 1 << 20, 1ull << 44,
      NULL},
+    {"variants", "directory", "an absolute path", CONFIG_CALL, 0, 0, 0, config_set_variants},
     {"limits", "command_time", "0 to 86400 seconds", CONFIG_UNSIGNED, FIELD(command_time), 0, 86400,
      NULL},
     {"sandbox", "use", "on or off", CONFIG_CALL, 0, 0, 0, config_set_sandbox},

@@ -73,6 +73,8 @@ struct config {
 	/* [cache] */
 	char cache_directory[4096]; /* "": the default */
 	uint64_t cache_size;
+	/* [variants] */
+	char variants_directory[4096]; /* "": only Arax's own */
 	/* [limits] */
 	unsigned command_time; /* seconds that one command may run; 0: as long as it likes */
 	/* [sandbox] */

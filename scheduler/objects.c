@@ -452,7 +452,9 @@ static bool can_make(const struct arax_device *dev, const struct program *progra
 {
 	if (!program->result || program->result->error)
 		return false;
-	if (dev->caps.features & ARAX_FEATURE_COMPILER && program->request)
+	if (dev->caps.features & ARAX_FEATURE_COMPILER &&
+	    (program->request ||
+	     arax_result_variant(program->result, ARAX_VARIANT_PROGRAM, NULL, NULL, NULL)))
 		return true;
 	return dev->caps.features & ARAX_FEATURE_RESULT && program->result->binary_size;
 }

@@ -7,6 +7,8 @@
  */
 #include "scheduler/pool.h"
 
+#include "scheduler/araxd_variants.h"
+
 #include "kernels/tree.h"
 #include "scheduler/araxd_device.h"
 #include "scheduler/araxd_manage.h"
@@ -247,11 +249,26 @@ static int pool_freeze(struct pool *pool, int fd)
 	    !pool->info.global_mem_size)
 		return -EPROTO;
 	pool_cap(pool);
+	variants_builtins(pool->daemon, pool->info.builtins, sizeof(pool->info.builtins));
 	fd = arax_memfd_from("arax-device-info", &pool->info, sizeof(pool->info));
 	if (fd < 0)
 		return fd;
 	pool->info_fd = fd;
 	return 0;
+}
+
+void pool_describe(struct pool *pool)
+{
+	if (pool->info_fd < 0)
+		return;
+	variants_builtins(pool->daemon, pool->info.builtins, sizeof(pool->info.builtins));
+	int fd = arax_memfd_from("arax-device-info", &pool->info, sizeof(pool->info));
+	if (fd < 0) {
+		araxd_warn("the built-in kernels stay as they were: %s", strerror(-fd));
+		return;
+	}
+	close(pool->info_fd);
+	pool->info_fd = fd;
 }
 
 /* A line for the log. Kernels can send them, too: not many, and nothing that a terminal obeys. */

@@ -70,6 +70,9 @@ void pool_fill(struct pool *pool);
 
 /** pool_info() - what the virtual device is, NULL until the first tenant was ready. */
 const struct arax_device_info *pool_info(const struct pool *pool);
+
+/** pool_describe() - what does not come from a tenant has changed: tell the clients to come. */
+void pool_describe(struct pool *pool);
 int pool_info_fd(const struct pool *pool);
 
 /**

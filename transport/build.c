@@ -183,13 +183,35 @@ static void kernel_write(struct arax_writer *w, const struct arax_kernel_info *k
 	}
 }
 
+static void variant_write(struct arax_writer *w, const struct arax_variant *variant)
+{
+	const struct arax_variant_rules *rules = &variant->rules;
+
+	arax_write_string(w, variant->kernel);
+	arax_write_string(w, variant->section);
+	arax_write_string(w, variant->targets);
+	arax_write_u32(w, variant->kind);
+	arax_write_u32(w, variant->flags);
+	arax_write_string(w, variant->format);
+	arax_write_string(w, variant->options);
+	for (int i = 0; i < 3; i++)
+		arax_write_u64(w, rules->local[i]);
+	for (int i = 0; i < 3; i++)
+		arax_write_u64(w, rules->local_multiple[i]);
+	for (int i = 0; i < 3; i++)
+		arax_write_u64(w, rules->global_multiple[i]);
+	arax_write_bytes(w, variant->data, variant->size);
+}
+
 void arax_result_write(struct arax_writer *w, const struct arax_result *result)
 {
+	uint32_t flags = result->flags & ~ARAX_RESULT_VARIANTS;
+
 	arax_write_u32(w, ARAX_RESULT_MAGIC);
 	arax_write_u32(w, ARAX_BUILD_VERSION);
 	arax_write_u32(w, (uint32_t)result->error);
 	arax_write_u32(w, result->binary_type);
-	arax_write_u32(w, result->flags);
+	arax_write_u32(w, flags | (result->nvariants ? ARAX_RESULT_VARIANTS : 0));
 	arax_write_string(w, result->options);
 	arax_write_string(w, result->log);
 	arax_write_u32(w, result->ntargets);
@@ -202,12 +224,17 @@ void arax_result_write(struct arax_writer *w, const struct arax_result *result)
 	for (uint32_t i = 0; i < result->nkernels; i++)
 		kernel_write(w, &result->kernels[i]);
 	arax_write_bytes(w, result->binary, result->binary_size);
+	if (result->nvariants)
+		arax_write_u32(w, result->nvariants);
+	for (uint32_t i = 0; i < result->nvariants; i++)
+		variant_write(w, &result->variants[i]);
 }
 
 /* Fewest bytes that one of these takes up, to bound the counts. */
 #define TARGET_BYTES (8 + 8)
 #define ARG_BYTES (8 + 8 + 4 + 4 + 8 + 8)
 #define KERNEL_BYTES (8 + 8 + 7 * 8 + 4)
+#define VARIANT_BYTES (3 * 8 + 2 * 4 + 2 * 8 + 9 * 8 + 8)
 
 /*
  * Reads a count and allocates that many zeroed items. The count is set only with the array, so
@@ -256,6 +283,40 @@ static void kernel_read(struct arax_reader *r, struct arax_kernel_info *kernel)
 	}
 }
 
+static void variant_read(struct arax_reader *r, struct arax_variant *variant)
+{
+	struct arax_variant_rules *rules = &variant->rules;
+	size_t size;
+
+	variant->kernel = arax_read_string(r);
+	variant->section = arax_read_string(r);
+	variant->targets = arax_read_string(r);
+	variant->kind = arax_read_u32(r);
+	if (variant->kind > ARAX_VARIANT_REFUSED)
+		(void)reader_take(r, SIZE_MAX);
+	variant->flags = arax_read_u32(r);
+	variant->format = arax_read_string(r);
+	variant->options = arax_read_string(r);
+	for (int i = 0; i < 3; i++)
+		rules->local[i] = arax_read_u64(r);
+	for (int i = 0; i < 3; i++)
+		rules->local_multiple[i] = arax_read_u64(r);
+	for (int i = 0; i < 3; i++)
+		rules->global_multiple[i] = arax_read_u64(r);
+	variant->data = arax_read_bytes(r, &size);
+	variant->size = size;
+}
+
+static void variants_read(struct arax_reader *r, struct arax_result *result)
+{
+	result->variants =
+	    array_new(r, &result->nvariants, VARIANT_BYTES, sizeof(*result->variants));
+	if (!result->nvariants)
+		(void)reader_take(r, SIZE_MAX);
+	for (uint32_t i = 0; i < result->nvariants && !r->failed; i++)
+		variant_read(r, &result->variants[i]);
+}
+
 static void result_read(struct arax_reader *r, struct arax_result *result)
 {
 	size_t size;
@@ -278,6 +339,8 @@ static void result_read(struct arax_reader *r, struct arax_result *result)
 		kernel_read(r, &result->kernels[i]);
 	result->binary = arax_read_bytes(r, &size);
 	result->binary_size = size;
+	if (result->flags & ARAX_RESULT_VARIANTS)
+		variants_read(r, result);
 }
 
 struct arax_result *arax_result_parse(const void *data, size_t size)
@@ -318,7 +381,80 @@ void arax_result_free(struct arax_result *result)
 		free(kernel->attributes);
 	}
 	free(result->kernels);
+	for (uint32_t i = 0; i < result->nvariants; i++) {
+		struct arax_variant *variant = &result->variants[i];
+
+		free(variant->kernel);
+		free(variant->section);
+		free(variant->targets);
+		free(variant->format);
+		free(variant->options);
+	}
+	free(result->variants);
 	free(result->options);
 	free(result->log);
 	free(result);
+}
+
+bool arax_target_named(const char *targets, const char *target)
+{
+	size_t length = strlen(target);
+
+	for (const char *at = targets; *at;) {
+		size_t n = strcspn(at, " ");
+
+		if ((n == length && !memcmp(at, target, n)) || (n == 3 && !memcmp(at, "any", 3)))
+			return true;
+		at += n + (at[n] == ' ');
+	}
+	return false;
+}
+
+const struct arax_variant *arax_result_variant(const struct arax_result *result,
+					       enum arax_variant_kind kind, const char *kernel,
+					       const char *target, const struct arax_variant *after)
+{
+	uint32_t first = after ? (uint32_t)(after - result->variants) + 1 : 0;
+
+	for (uint32_t i = first; i < result->nvariants; i++) {
+		const struct arax_variant *variant = &result->variants[i];
+
+		if (variant->kind == kind && (!kernel || !strcmp(variant->kernel, kernel)) &&
+		    (!target || arax_target_named(variant->targets, target)))
+			return variant;
+	}
+	return NULL;
+}
+
+/* What the rules say of a group's size in one dimension; 0: nothing. */
+static uint64_t rules_local(const struct arax_variant_rules *rules, unsigned dimension)
+{
+	return rules->local[dimension] ? rules->local[dimension] : rules->local_multiple[dimension];
+}
+
+bool arax_rules_allow(const struct arax_variant_rules *rules, unsigned dims, const size_t *global,
+		      const size_t *local, size_t chosen[3])
+{
+	bool wanted = false;
+
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t items = i < dims ? global[i] : 1, group = i < dims && local ? local[i] : 1;
+
+		wanted |= rules_local(rules, i) != 0;
+		chosen[i] = 0;
+		if (rules->global_multiple[i] && items % rules->global_multiple[i])
+			return false;
+		if (!local && i < dims)
+			continue;
+		if (rules->local[i] && group != rules->local[i])
+			return false;
+		if (rules->local_multiple[i] && group % rules->local_multiple[i])
+			return false;
+	}
+	for (unsigned i = 0; i < dims && !local && wanted; i++) {
+		chosen[i] = rules_local(rules, i) ? rules_local(rules, i) : 1;
+		if (global[i] % chosen[i])
+			return false;
+	}
+	return true;
 }

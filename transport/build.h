@@ -25,6 +25,7 @@ enum arax_build_kind {
 	ARAX_BUILD_COMPILE = 1,	   /* clCompileProgram: source -> object */
 	ARAX_BUILD_LINK = 2,	   /* clLinkProgram: objects, libraries -> executable or library */
 	ARAX_BUILD_REBUILD = 3,	   /* clBuildProgram on a program made from a binary */
+	ARAX_BUILD_BUILTIN = 4,	   /* clCreateProgramWithBuiltInKernels */
 };
 
 /*
@@ -35,6 +36,7 @@ enum arax_build_kind {
  *       rewrites -I accordingly]; string cwd; u32 nheaders; nheaders x (string include name,
  *       string contents) [clCompileProgram's embedded headers]
  *   LINK, REBUILD: u32 ninputs; ninputs x bytes (a whole result each)
+ *   BUILTIN: string names, with ';' between them (kernels/registry.h has the kernels)
  *
  * Result: u32 magic, u32 version, i32 error (CL_SUCCESS, CL_BUILD_PROGRAM_FAILURE,
  * CL_COMPILE_PROGRAM_FAILURE, CL_LINK_PROGRAM_FAILURE, CL_INVALID_BUILD_OPTIONS,
@@ -42,11 +44,13 @@ enum arax_build_kind {
  * (CL_PROGRAM_BINARY_TYPE_*), u32 flags, string options, string log, u32 ntargets; ntargets x
  * (string device name, u64 id): the devices that can load the binary, with the 8 bytes that PoCL
  * wants at offset 8 of it for that device; u64 global_variable_size; u32 nkernels; nkernels x
- * kernel; bytes binary.
+ * kernel; bytes binary; and with the flag VARIANTS: u32 nvariants, not 0; nvariants x variant.
  * kernel: string name, string attributes, u64 required_group[3], u64 local_mem, u64 private_mem,
  * u64 group_size, u64 preferred_multiple, u32 nargs; nargs x (string name, string type_name,
  * u32 address, u32 access (CL_KERNEL_ARG_*), u64 type qualifier, u64 size [bytes of a value;
  * 0 for local memory, 8 for pointers, images and samplers]).
+ * variant: string kernel, string section, string targets, u32 kind, u32 flags, string format,
+ * string options, u64 local[3], u64 local_multiple[3], u64 global_multiple[3], bytes data.
  */
 /* flags: PRINTF: a kernel may call printf. ARG_INFO: built with -cl-kernel-arg-info, so the
  * application may ask for it. DENORMS_ZERO, FAST_RELAXED: built with -cl-denorms-are-zero,
@@ -55,6 +59,7 @@ enum arax_build_kind {
 #define ARAX_RESULT_ARG_INFO 2u
 #define ARAX_RESULT_DENORMS_ZERO 4u
 #define ARAX_RESULT_FAST_RELAXED 8u
+#define ARAX_RESULT_VARIANTS 16u /* set by arax_result_write() */
 
 /*
  * PoCL makes names of files out of kernels' names, so a longer one than this is another in the
@@ -82,6 +87,30 @@ struct arax_target {
 	char *device;
 	uint64_t id;
 };
+/*
+ * What devices of some target take for a kernel instead of the program's own, where a launch has
+ * sizes that it can take: registered by the administrator (kernels/registry.h). The program's own
+ * kernel is there besides, for all other launches. targets: words with a space between them, as in
+ * struct arax_device_caps, or "any".
+ */
+enum arax_variant_kind {
+	ARAX_VARIANT_PROGRAM = 0, /* source of the whole program, which came without one */
+	ARAX_VARIANT_SOURCE = 1,  /* source of this kernel, and what its compiler is told */
+	ARAX_VARIANT_BINARY = 2,  /* in that format; "pocl": as a result's own binary */
+	ARAX_VARIANT_REFUSED = 3, /* the data is the reason */
+};
+/* Work-items: exactly so many in a group; groups, and all, in multiples of these. 0: as it comes.
+ */
+struct arax_variant_rules {
+	uint64_t local[3], local_multiple[3], global_multiple[3];
+};
+struct arax_variant {
+	char *kernel, *section, *targets, *format, *options;
+	uint32_t kind, flags; /* flags: as the result's, of this binary */
+	struct arax_variant_rules rules;
+	const void *data; /* points into the parsed bytes */
+	uint64_t size;
+};
 struct arax_result {
 	int32_t error;
 	uint32_t binary_type, flags;
@@ -93,7 +122,27 @@ struct arax_result {
 	struct arax_kernel_info *kernels;
 	const void *binary; /* points into the parsed bytes */
 	uint64_t binary_size;
+	uint32_t nvariants;
+	struct arax_variant *variants;
 };
+
+/** arax_target_named() - is a target among these? */
+bool arax_target_named(const char *targets, const char *target);
+
+/** arax_result_variant() - the first variant of this kind for a kernel (NULL: for any) and a target
+ *  (NULL: any) after this one (NULL: at all); NULL when there is none. */
+const struct arax_variant *arax_result_variant(const struct arax_result *result,
+					       enum arax_variant_kind kind, const char *kernel,
+					       const char *target,
+					       const struct arax_variant *after);
+
+/**
+ * arax_rules_allow() - may a launch of these sizes be a variant's?
+ * @local: NULL when the application leaves it open
+ * @chosen: the work-group's size when it was open and the rules want one; 0: it stays open
+ */
+bool arax_rules_allow(const struct arax_variant_rules *rules, unsigned dims, const size_t *global,
+		      const size_t *local, size_t chosen[3]);
 
 /**
  * arax_result_parse() - check and unpack a result

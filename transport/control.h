@@ -29,11 +29,13 @@ enum arax_control_type {
 	ARAX_CONTROL_ONLINE = 9,   /* a device may be used again */
 	ARAX_CONTROL_OFFLINE = 10, /* it is drained; the reply comes when nobody uses it any more */
 	ARAX_CONTROL_SET_POLICY = 11, /* of the asking user's applications; root's: of all */
+	ARAX_CONTROL_VARIANTS = 12,   /* reply: + memfd with JSON */
 	/* araxd -> child and back, over the child's descriptor 3 */
 	ARAX_CONTROL_READY = 16, /* child -> araxd: tenant: + memfd with struct arax_device_info;
 				    arax-device: longer, + memfd with struct arax_device_usage */
 	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd, + trace */
-	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request; reply: + result */
+	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request, + registered variants or none;
+				      reply: + result */
 	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
 	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
 	ARAX_CONTROL_DEVICE = 21,  /* araxd -> tenant, after START: a device comes, changes, goes;
@@ -219,7 +221,7 @@ struct arax_control_log {
 	char line[256];
 };
 
-/* Messages with no field of their own: BUILD, STATUS, DEVICES, STOP, COMPILE, COSTS. */
+/* Messages with no field of their own: BUILD, STATUS, DEVICES, VARIANTS, STOP, COMPILE, COSTS. */
 struct arax_control_plain {
 	struct arax_control_head head;
 };
@@ -263,6 +265,7 @@ struct arax_device_info {
 	char extensions[1024]; /* of the device, space separated, only those that work through Arax
 				*/
 	char c_features[1024]; /* __opencl_c_*, space separated */
+	char builtins[1024];   /* built-in kernels, with ';' between them; araxd's */
 	uint32_t nformats, pad1;
 	struct arax_image_format formats[ARAX_FORMATS_MAX];
 };
