@@ -159,11 +159,12 @@ uint32_t place_able(struct dispatch *d, const struct launch *launch)
 uint32_t place_now(const struct dispatch *d, const struct launch *launch, uint32_t able)
 {
 	const struct program *program = launch->kernel->program;
+	bool waits = d->config.policy->waits;
 	uint32_t now = 0;
 	POLICY_FOR_EACH(i, able)
 	{
 		const struct policy_device *lease = &d->devices[i];
-		if (!lease->share || (lease->depth && lease->queued >= lease->depth))
+		if (!lease->share || (!waits && lease->depth && lease->queued >= lease->depth))
 			continue;
 		if (d->discrete >> i & 1 && (!program->on[i] || program->building >> i & 1))
 			continue;
@@ -217,7 +218,8 @@ unsigned place_pick(struct dispatch *d, const struct launch *launch, uint32_t ma
 	    .devices = d->devices,
 	    .kernel = launch->kernel->name,
 	};
-	if (!(mask & (mask - 1)))
+	/* How much may wait in the only device is a question, too, for who asks that one. */
+	if (!(mask & (mask - 1)) && !(d->config.policy->waits && (mask & d->discrete)))
 		return policy_first(mask);
 	if (d->spread) {
 		missing_bytes(d, launch, mask, missing);

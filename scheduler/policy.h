@@ -102,6 +102,9 @@ struct policy_state {
 
 struct policy {
 	const char *name;
+	/* It keeps to a lease's depth by itself: it would rather wait for a device than have
+	 * another one. For others devices without room are no candidates. */
+	bool waits;
 	/**
 	 * pick() - one of the candidates, or POLICY_WAIT
 	 *

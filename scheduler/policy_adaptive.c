@@ -161,4 +161,5 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 	return of_two(state, launch, &best, ns);
 }
 
-const struct policy policy_adaptive = {.name = "adaptive", .pick = pick, .learn = policy_learn};
+const struct policy policy_adaptive = {
+    .name = "adaptive", .waits = true, .pick = pick, .learn = policy_learn};

@@ -39,4 +39,5 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 	return POLICY_WAIT;
 }
 
-const struct policy policy_elastic = {.name = "elastic", .pick = pick, .learn = policy_learn};
+const struct policy policy_elastic = {
+    .name = "elastic", .waits = true, .pick = pick, .learn = policy_learn};

@@ -39,4 +39,5 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 	return best;
 }
 
-const struct policy policy_fair = {.name = "fair", .pick = pick, .learn = policy_learn};
+const struct policy policy_fair = {
+    .name = "fair", .waits = true, .pick = pick, .learn = policy_learn};

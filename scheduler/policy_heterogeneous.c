@@ -270,4 +270,4 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 }
 
 const struct policy policy_heterogeneous = {
-    .name = "heterogeneous", .pick = pick, .learn = policy_learn};
+    .name = "heterogeneous", .waits = true, .pick = pick, .learn = policy_learn};

@@ -37,4 +37,4 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 }
 
 const struct policy policy_least_loaded = {
-    .name = "least-loaded", .pick = pick, .learn = policy_learn};
+    .name = "least-loaded", .waits = true, .pick = pick, .learn = policy_learn};
