@@ -162,9 +162,9 @@ struct dispatch {
 	uint32_t memory_again;			  /* bit n: look at memory[n] */
 	uint32_t starving; /* bit n: what waits for memory there comes before everything new */
 	uint32_t mark;
-	uint64_t launches;		   /* that have come */
-	uint64_t serial;		   /* launches given to devices */
-	struct {			   /* dispatch_costs.c; page is NULL without araxd's */
+	uint64_t launches; /* that have come */
+	uint64_t serial;   /* launches given to devices */
+	struct {	   /* dispatch_costs.c; page is NULL without araxd's */
 		struct arax_costs *page;
 		char *text; /* what it held first; NULL when it was nothing */
 		size_t size;

@@ -163,6 +163,13 @@ static void tenant_free(struct tenant *tenant)
 	free(tenant);
 }
 
+/* One that is not there any more, or never will be. */
+static void tenant_lost(struct tenant *tenant)
+{
+	tenant_clean(tenant);
+	tenant_free(tenant);
+}
+
 /* Tenants do not start: say so, try again later, and do not let clients wait for nothing. */
 static void pool_failed(struct pool *pool, const char *why)
 {
@@ -195,8 +202,7 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 			client_tenant_ended(tenant->client, text,
 					    arax_now_ns() - tenant->attached_ns);
 	}
-	tenant_clean(tenant);
-	tenant_free(tenant);
+	tenant_lost(tenant);
 	if (failed) {
 		pool_failed(pool, text);
 	} else {
@@ -366,21 +372,11 @@ static int pool_start(struct pool *pool)
 	tenant->child.message = tenant_message;
 	tenant->child.ended = tenant_ended;
 	int error = tenant_start(tenant);
-	if (error) {
-		tenant_clean(tenant);
-		tenant_free(tenant);
-		return error;
-	}
+	if (error)
+		return tenant_lost(tenant), error;
 	tenant->next = pool->tenants;
 	pool->tenants = tenant;
 	return 0;
-}
-
-/* A tenant that is not there and will not be. */
-static void tenant_lost(struct tenant *tenant)
-{
-	tenant_clean(tenant);
-	tenant_free(tenant);
 }
 
 static void pool_forked(struct zygote *zygote, uint64_t id, int pid)
@@ -510,28 +506,11 @@ static void pool_calm(struct timer *timer)
 		timer_set(&pool->daemon->loop, timer, POOL_CALM_MS);
 }
 
-/* Ends tenants in which one command has run for longer than it may. */
 static void pool_watch(struct timer *timer)
 {
 	struct pool *pool = CONTAINER(timer, struct pool, watch);
-	unsigned limit = pool->daemon->config.command_time;
-	uint64_t now = arax_now_ns();
 
-	for (struct tenant *t = pool->tenants; t; t = t->next) {
-		for (unsigned i = 0; t->stats && !t->refused[0] && i < ARAX_STATS_DEVICES; i++) {
-			uint64_t running =
-			    atomic_load_explicit(&t->stats->running[i], memory_order_relaxed);
-
-			if (!running || running != t->running[i]) {
-				t->running[i] = running;
-				t->since_ns[i] = now;
-			} else if (now - t->since_ns[i] > limit * 1000000000ull) {
-				snprintf(t->refused, sizeof(t->refused),
-					 "was ended: a command ran for more than %u s", limit);
-				child_kill(&t->child);
-			}
-		}
-	}
+	cpu_watch(pool->daemon);
 	if (pool_count(pool).attached)
 		timer_set(&pool->daemon->loop, timer, WATCH_MS);
 }

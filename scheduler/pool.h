@@ -109,6 +109,9 @@ void cpu_adopt(struct tenant *tenant, const struct client *client);
 /** cpu_share() - the tenants that there are have changed. */
 void cpu_share(struct araxd *daemon);
 
+/** cpu_watch() - end tenants in which one command has run for longer than it may. */
+void cpu_watch(struct araxd *daemon);
+
 /** pool_zygote() - its pid, 0 when it does not run. */
 pid_t pool_zygote(const struct pool *pool);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * On which processors a tenant runs, and how urgently: as its client does, and so that trust
- * domains have equal parts.
+ * domains have equal parts; and for how long one command may run.
  */
 #include "scheduler/pool.h"
+
+#include "transport/wake.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -98,5 +100,27 @@ void cpu_share(struct araxd *daemon)
 		int nice = t->nice + nicer < 19 ? t->nice + nicer : 19;
 		tenant_threads(t, NULL, &nice);
 		tenant_session_nice(t, nice);
+	}
+}
+
+void cpu_watch(struct araxd *daemon)
+{
+	unsigned limit = daemon->config.command_time;
+	uint64_t now = arax_now_ns();
+
+	for (struct tenant *t = pool_list(daemon->pool); t; t = t->next) {
+		for (unsigned i = 0; t->stats && !t->refused[0] && i < ARAX_STATS_DEVICES; i++) {
+			uint64_t running =
+			    atomic_load_explicit(&t->stats->running[i], memory_order_relaxed);
+
+			if (!running || running != t->running[i]) {
+				t->running[i] = running;
+				t->since_ns[i] = now;
+			} else if (now - t->since_ns[i] > limit * 1000000000ull) {
+				snprintf(t->refused, sizeof(t->refused),
+					 "was ended: a command ran for more than %u s", limit);
+				child_kill(&t->child);
+			}
+		}
 	}
 }
