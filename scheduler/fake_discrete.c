@@ -128,6 +128,7 @@ static int mem_new(struct arax_device *dev, const struct arax_mem_desc *desc,
 	mem->parent = dev->discrete ? desc->parent : NULL;
 	mem->origin = desc->origin;
 	CHECK(!mem->parent || mem->origin + mem->size <= mem->parent->size);
+	CHECK(!dev->caps.sub_align || mem->origin % dev->caps.sub_align == 0);
 	if (!dev->discrete) {
 		mem->bytes = desc->data;
 	} else if (!allocate(fake, mem) && !fake->setup.late) {

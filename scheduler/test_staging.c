@@ -771,7 +771,7 @@ int main(void)
 	struct discrete_setup bad = late, broken = little;
 	unsigned launched = 0;
 	bad.faults = (struct discrete_faults){.never = 2, .build = 2, .full = 4};
-	broken.faults = (struct discrete_faults){.transfer = 200, .no_memory = 50, .full = 8};
+	broken.faults = (struct discrete_faults){.transfer = 20, .no_memory = 50, .full = 8};
 	for (unsigned i = 0; i < 3; i++) {
 		session(100 + i, &plenty, 3, 3, 15, false);
 		session(200 + i, &little, 3, 3, 15, false);
