@@ -56,36 +56,66 @@ int check_image(const struct arax_mem_desc *desc)
 	return 0;
 }
 
-static int check_pointer(const struct serve *serve, const struct arax_arg_info *info,
-			 const struct arax_launch_arg *arg, const struct serve_object *object)
+/* The type of memory object that an image argument takes; 0: any, or no image. The names are
+ * OpenCL C's, longer ones first. */
+static uint32_t image_type(const char *name)
 {
-	const struct serve_mem *mem = (const struct serve_mem *)object;
-	bool image = info->access != CL_KERNEL_ARG_ACCESS_NONE;
+	static const struct {
+		const char *prefix;
+		uint32_t type;
+	} types[] = {
+	    {"image1d_array", CL_MEM_OBJECT_IMAGE1D_ARRAY},
+	    {"image1d_buffer", CL_MEM_OBJECT_IMAGE1D_BUFFER},
+	    {"image1d", CL_MEM_OBJECT_IMAGE1D},
+	    {"image2d_array", CL_MEM_OBJECT_IMAGE2D_ARRAY},
+	    {"image2d", CL_MEM_OBJECT_IMAGE2D},
+	    {"image3d", CL_MEM_OBJECT_IMAGE3D},
+	};
 
-	if (arg->kind == ARAX_ARG_SVM)
-		return !image && (serve->dev->caps.features & ARAX_FEATURE_ARENA)
-			   ? 0
-			   : CL_INVALID_ARG_VALUE;
-	if (arg->kind != ARAX_ARG_MEM)
-		return CL_INVALID_ARG_VALUE;
-	if (image)
-		return mem && mem->desc.type != CL_MEM_OBJECT_BUFFER ? 0 : CL_INVALID_ARG_VALUE;
-	return !mem || mem->desc.type == CL_MEM_OBJECT_BUFFER ? 0 : CL_INVALID_ARG_VALUE;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strncmp(name, types[i].prefix, strlen(types[i].prefix)))
+			return types[i].type;
+	return 0;
 }
 
+static bool image_fits(const struct arax_launch_arg *arg, const struct serve_mem *mem,
+		       uint32_t type)
+{
+	return arg->kind == ARAX_ARG_MEM && mem && mem->desc.type != CL_MEM_OBJECT_BUFFER &&
+	       (!type || mem->desc.type == type);
+}
+
+static bool pointer_fits(const struct serve *serve, const struct arax_launch_arg *arg,
+			 const struct serve_mem *mem)
+{
+	if (arg->kind == ARAX_ARG_SVM)
+		return serve->dev->caps.features & ARAX_FEATURE_ARENA;
+	return arg->kind == ARAX_ARG_MEM && (!mem || mem->desc.type == CL_MEM_OBJECT_BUFFER);
+}
+
+/* By the same signs as the client tells arguments apart (icd/kernel.c). A size of 0 is one that the
+ * compiler could not tell: structs. */
 static int check_arg(const struct serve *serve, const struct arax_arg_info *info,
 		     const struct arax_launch_arg *arg, const struct serve_object *object)
 {
+	const struct serve_mem *mem = (const struct serve_mem *)object;
+	uint32_t type = image_type(info->type_name);
+	bool fits;
+
 	if (info->address == CL_KERNEL_ARG_ADDRESS_LOCAL)
-		return arg->kind == ARAX_ARG_LOCAL && arg->size ? 0 : CL_INVALID_ARG_VALUE;
-	if (info->address != CL_KERNEL_ARG_ADDRESS_PRIVATE ||
-	    info->access != CL_KERNEL_ARG_ACCESS_NONE)
-		return check_pointer(serve, info, arg, object);
-	if (!strcmp(info->type_name, "sampler_t"))
-		return arg->kind == ARAX_ARG_SAMPLER ? 0 : CL_INVALID_ARG_VALUE;
-	if (arg->kind != ARAX_ARG_VALUE)
-		return CL_INVALID_ARG_VALUE;
-	return arg->size == info->size ? 0 : CL_INVALID_ARG_SIZE;
+		fits = arg->kind == ARAX_ARG_LOCAL && arg->size;
+	else if (info->access != CL_KERNEL_ARG_ACCESS_NONE || type)
+		fits = image_fits(arg, mem, type);
+	else if (!strcmp(info->type_name, "sampler_t"))
+		fits = arg->kind == ARAX_ARG_SAMPLER;
+	else if (info->address != CL_KERNEL_ARG_ADDRESS_PRIVATE)
+		fits = pointer_fits(serve, arg, mem);
+	else if (arg->kind == ARAX_ARG_VALUE)
+		return arg->size && (!info->size || arg->size == info->size) ? 0
+									     : CL_INVALID_ARG_SIZE;
+	else
+		fits = false;
+	return fits ? 0 : CL_INVALID_ARG_VALUE;
 }
 
 int check_args(const struct serve *serve, const struct serve_command *command)

@@ -454,7 +454,10 @@ void fake_set_status(struct fake *fake, int build_status)
 void fake_result(struct arax_writer *w)
 {
 	char data[] = "data", uint_pointer[] = "uint*", uint_type[] = "uint", n[] = "n",
-	     image[] = "image2d_t", sampler[] = "sampler_t", empty[] = "", fake[] = "fake";
+	     image[] = "image3d_t", sampler[] = "sampler_t", empty[] = "", fake[] = "fake";
+	char struct_type[] = "struct s", struct_name[] = "struct";
+	struct arax_arg_info by_value = {
+	    data, struct_type, CL_KERNEL_ARG_ADDRESS_PRIVATE, CL_KERNEL_ARG_ACCESS_NONE, 0, 0};
 	char add_name[] = "add", all_name[] = "all", fails_name[] = "fails";
 	const struct arax_arg_info buffer = {
 	    data, uint_pointer, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ACCESS_NONE, 0, 8};
@@ -466,11 +469,12 @@ void fake_result(struct arax_writer *w)
 	    value,
 	    {n, uint_pointer, CL_KERNEL_ARG_ADDRESS_LOCAL, CL_KERNEL_ARG_ACCESS_NONE, 0, 0},
 	    {n, image, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ACCESS_READ_ONLY, 0, 8},
-	    {n, sampler, CL_KERNEL_ARG_ADDRESS_PRIVATE, CL_KERNEL_ARG_ACCESS_NONE, 0, 8}};
+	    {n, sampler, CL_KERNEL_ARG_ADDRESS_CONSTANT, CL_KERNEL_ARG_ACCESS_NONE, 0, 8}};
 	struct arax_kernel_info kernels[] = {
 	    {.name = add_name, .attributes = empty, .nargs = 2, .args = add},
 	    {.name = all_name, .attributes = empty, .nargs = 5, .args = all},
 	    {.name = fails_name, .attributes = empty},
+	    {.name = struct_name, .attributes = empty, .nargs = 1, .args = &by_value},
 	};
 	struct arax_target target = {fake, 1};
 	struct arax_result result = {
@@ -479,7 +483,7 @@ void fake_result(struct arax_writer *w)
 	    .log = empty,
 	    .ntargets = 1,
 	    .targets = &target,
-	    .nkernels = 3,
+	    .nkernels = 4,
 	    .kernels = kernels,
 	    .binary = "binary",
 	    .binary_size = 6,

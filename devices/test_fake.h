@@ -5,7 +5,8 @@
  * test says so.
  *
  * Kernels: "add" (__global uint *data, uint n): data[i] += n for every work-item i. "all": one
- * argument of every kind. "fails": ends with CL_OUT_OF_RESOURCES.
+ * argument of every kind. "struct": one of a size that nobody knows. "fails": ends with
+ * CL_OUT_OF_RESOURCES.
  */
 #ifndef ARAX_DEVICES_TEST_FAKE_H
 #define ARAX_DEVICES_TEST_FAKE_H

@@ -129,6 +129,16 @@ static void descriptions_arrive(void)
 	CHECK(failed_launch(&t, "all", args, 5) == 0);
 	args[3].mem = NULL;
 	CHECK(failed_launch(&t, "all", args, 5) == CL_INVALID_ARG_VALUE);
+	/* An image of another shape is not the one that the kernel declares. */
+	const struct arax_mem_desc flat = {.type = CL_MEM_OBJECT_IMAGE2D,
+					   .size = 256,
+					   .channel_order = CL_RGBA,
+					   .channel_type = CL_UNORM_INT8,
+					   .width = 8,
+					   .height = 8};
+	CHECK(!t.dev.ops->mem_new(&t.dev, &flat, &args[3].mem));
+	CHECK(failed_launch(&t, "all", args, 5) == CL_INVALID_ARG_VALUE);
+	t.dev.ops->mem_free(&t.dev, args[3].mem);
 	/* Images move as a whole. */
 	CHECK(!move(&t, image, ARAX_TO_DEVICE, 0, 0, 2048, &o));
 	await(&t, &o);
@@ -164,6 +174,7 @@ static void errors_are_one_commands(void)
 	CHECK(failed_launch(&t, "add", args, 1) == CL_INVALID_KERNEL_ARGS);
 	args[1].size = 3;
 	CHECK(failed_launch(&t, "add", args, 2) == CL_INVALID_ARG_SIZE);
+	CHECK(failed_launch(&t, "struct", &args[1], 1) == 0);
 	args[1].kind = ARAX_ARG_LOCAL;
 	CHECK(failed_launch(&t, "add", args, 2) == CL_INVALID_ARG_VALUE);
 	args[0] = (struct arax_launch_arg){.kind = ARAX_ARG_VALUE, .size = 4, .value = &n};
