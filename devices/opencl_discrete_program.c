@@ -242,7 +242,7 @@ static void compile_variants(const struct discrete_build *build)
 	struct arax_device_program *program = build->program;
 	const struct arax_result *result = build->source.result;
 	const struct arax_variant *variant = NULL;
-	if (!result->nvariants)
+	if (!result || !result->nvariants)
 		return;
 	program->variants = calloc(result->nvariants, sizeof(*program->variants));
 	while (program->variants &&

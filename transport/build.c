@@ -416,7 +416,7 @@ const struct arax_variant *arax_result_variant(const struct arax_result *result,
 {
 	uint32_t first = after ? (uint32_t)(after - result->variants) + 1 : 0;
 
-	for (uint32_t i = first; i < result->nvariants; i++) {
+	for (uint32_t i = first; result && i < result->nvariants; i++) {
 		const struct arax_variant *variant = &result->variants[i];
 
 		if (variant->kind == kind && (!kernel || !strcmp(variant->kernel, kernel)) &&
