@@ -330,7 +330,11 @@ static void test_sgemm(void)
 	struct run run = run_open("arax_sgemm");
 
 	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
-		for (size_t j = 0; j < ARRAY_SIZE(globals); j++)
+		const struct gemm *g = &shapes[i];
+		/* llvmpipe ends a work-item's loops after 65535 rounds, without a word. */
+		bool many = (size_t)g->m * g->n * (g->k + 1) > 30000;
+
+		for (size_t j = many; j < ARRAY_SIZE(globals); j++)
 			gemm_run(&run, &shapes[i], globals[j], NULL);
 		gemm_run(&run, &shapes[i], globals[1], locals[0]);
 		gemm_run(&run, &shapes[i], globals[2], locals[1]);

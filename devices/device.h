@@ -74,6 +74,7 @@ struct arax_launch {
 	uint32_t work_dim, nargs;
 	size_t offset[3], global[3], local[3];
 	bool has_local;
+	bool local_open; /* the work-group's size is the tenant's choice, and may be another */
 	const struct arax_launch_arg *args;
 	arax_device_done done;
 	void *arg;
@@ -81,17 +82,19 @@ struct arax_launch {
 
 enum arax_direction { ARAX_TO_DEVICE, ARAX_FROM_DEVICE };
 
-/** arax_launch_variant() - may this launch be that of a variant with these rules? If so, and it has
- *  no work-group size, it may have one now. */
+/** arax_launch_variant() - may this launch be that of a variant with these rules? If so, and its
+ *  work-group size is open, it may have another now. */
 static inline bool arax_launch_variant(const struct arax_variant_rules *rules,
 				       struct arax_launch *launch)
 {
 	size_t chosen[3];
 
-	if (!arax_rules_allow(rules, launch->work_dim, launch->global,
-			      launch->has_local ? launch->local : NULL, chosen))
+	bool open = !launch->has_local || launch->local_open;
+
+	if (!arax_rules_allow(rules, launch->work_dim, launch->global, open ? NULL : launch->local,
+			      chosen))
 		return false;
-	for (uint32_t i = 0; i < 3 && chosen[0] && !launch->has_local; i++)
+	for (uint32_t i = 0; i < 3 && chosen[0]; i++)
 		launch->local[i] = chosen[i];
 	launch->has_local |= chosen[0] != 0;
 	return true;

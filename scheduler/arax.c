@@ -247,12 +247,17 @@ static int command_variants(int fd, bool json)
 		return 0;
 	}
 	table_row(&table, "NAME", "KERNEL", "TARGET", "FILE", "STATE", "REASON");
-	json_array_foreach(json_object_get(root, "variants"), i, variant) table_row(
-	    &table, text(variant, "name"), text(variant, "kernel"), text(variant, "target"),
-	    text(variant, "file"), text(variant, "state"),
-	    *text(variant, "reason") ? format("%s:%s: %s", text(variant, "manifest"),
-					      number(variant, "line"), text(variant, "reason"))
-				     : "");
+	json_array_foreach(json_object_get(root, "variants"), i, variant)
+	{
+		char reason[1024] = "";
+
+		if (*text(variant, "reason"))
+			snprintf(reason, sizeof(reason), "%s:%s: %s", text(variant, "manifest"),
+				 number(variant, "line"), text(variant, "reason"));
+		table_row(&table, text(variant, "name"), text(variant, "kernel"),
+			  text(variant, "target"), text(variant, "file"), text(variant, "state"),
+			  reason);
+	}
 	table_print(&table);
 	json_decref(root);
 	return 0;

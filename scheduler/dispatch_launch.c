@@ -202,6 +202,7 @@ static void choose_group(const struct dispatch *d, const struct launch *launch, 
 		group_choose(launch->global, launch->work_dim, parallel, max, last->local);
 	}
 	memcpy(out->local, last->local, sizeof(out->local));
+	out->local_open = true;
 }
 
 static int prepare(struct dispatch *d, struct command *c, unsigned device, struct arax_launch *out,
