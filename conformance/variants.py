@@ -164,6 +164,9 @@ def test_rejected(daemon):
     rejected(daemon, "not used", "the program has no such kernel")
     daemon.write(GOOD.replace("kernel void", "kernel __attribute__((reqd_work_group_size(32, 1, 1))) void"))
     rejected(daemon, "not used", "work-groups")
+    # PoCL ends its process when a function is missing.
+    daemon.write("int missing(int);\n" + GOOD.replace("2000", "missing(1)"))
+    rejected(daemon, "not used", "")
     daemon.write(GOOD)
     check(daemon.says(8) == [VARIANT_SAYS + 8] and daemon.variants()["mine"]["state"] == "ok",
           "the good one is not used any more")

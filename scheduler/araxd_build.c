@@ -315,7 +315,7 @@ static bool builder_again(struct builder *builder, struct build *build)
 	munmap((void *)(uintptr_t)data, size);
 	if (error)
 		return false;
-	araxd_warn("a build failed with registered variants and goes on without them");
+	variants_failed(builder->daemon, build->variants);
 	close(build->variants);
 	build->variants = choice.fd;
 	build->careful = true;

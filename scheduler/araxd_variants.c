@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct variants {
@@ -180,6 +181,28 @@ void variants_built(struct araxd *daemon, const void *data, size_t size)
 	for (uint32_t i = 0; result && i < result->nvariants; i++)
 		note(daemon->variants, &result->variants[i]);
 	arax_result_free(result);
+}
+
+void variants_failed(struct araxd *daemon, int fd)
+{
+	static char reason[] = "the build failed with it, and is good or bad without it";
+	const void *data;
+	size_t size;
+
+	if (!daemon->variants || arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size))
+		return;
+	struct registry *registry = registry_read(data, size);
+	for (unsigned i = 0; registry && i < registry->count; i++) {
+		const struct arax_variant variant = {.section = registry->entries[i]->section,
+						     .kind = ARAX_VARIANT_REFUSED,
+						     .data = reason,
+						     .size = strlen(reason)};
+
+		if (!registry_reference(registry->entries[i]))
+			note(daemon->variants, &variant);
+	}
+	registry_free(registry);
+	munmap((void *)(uintptr_t)data, size);
 }
 
 /* ---- for others to see */

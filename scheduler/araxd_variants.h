@@ -31,6 +31,10 @@ int variants_choose(const struct araxd *daemon, const void *request, size_t size
 /** variants_built() - a result that the compiler made with variants: keep what was refused. */
 void variants_built(struct araxd *daemon, const void *result, size_t size);
 
+/** variants_failed() - the compiler gave nothing with these: say so of all that it can do without.
+ */
+void variants_failed(struct araxd *daemon, int fd);
+
 /** variants_builtins() - the names of the built-in kernels, with ';' between them. */
 void variants_builtins(const struct araxd *daemon, char *names, size_t size);
 

@@ -37,6 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	names_verify(result);
+	for (const struct arax_variant *v = NULL;
+	     (v = arax_result_variant(result, ARAX_VARIANT_SOURCE, NULL, "pocl", v));)
+		CHECK(v->size == 0 || v->data);
 	arax_result_write(&w, result);
 	CHECK(!w.failed && w.size == size && !memcmp(w.data, data, size));
 	arax_writer_free(&w);
@@ -78,6 +81,19 @@ static void kernel_make(struct arax_kernel_info *kernel, uint64_t *random)
 	}
 }
 
+static void variant_make(struct arax_variant *variant, uint64_t *random)
+{
+	variant->kernel = text(random, 20);
+	variant->section = text(random, 20);
+	variant->targets = text(random, 20);
+	variant->format = text(random, 6);
+	variant->options = text(random, 20);
+	variant->kind = (uint32_t)(test_random(random) % (ARAX_VARIANT_REFUSED + 1));
+	variant->rules.local[1] = test_random(random);
+	variant->data = "variant";
+	variant->size = test_random(random) % 8;
+}
+
 /* A result of random shape with no mistake in it. */
 static size_t result_make(uint8_t *data, size_t max, uint64_t *random)
 {
@@ -98,6 +114,10 @@ static size_t result_make(uint8_t *data, size_t max, uint64_t *random)
 		kernel_make(&result->kernels[i], random);
 	result->binary = "binary";
 	result->binary_size = test_random(random) % 7;
+	result->nvariants = (uint32_t)(test_random(random) % 3);
+	result->variants = array(result->nvariants, sizeof(*result->variants));
+	for (uint32_t i = 0; i < result->nvariants; i++)
+		variant_make(&result->variants[i], random);
 	arax_result_write(&w, result);
 	CHECK(!w.failed);
 	size = w.size <= max ? w.size : 0;

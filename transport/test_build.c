@@ -11,8 +11,24 @@
 
 #include "transport/testing.h"
 
-static void sample_write(struct arax_writer *w)
+static void sample_write(struct arax_writer *w, bool variants)
 {
+	struct arax_variant list[] = {{.kernel = "saxpy",
+				       .section = "saxpy-cpu",
+				       .targets = "pocl rusticl",
+				       .format = "",
+				       .options = "-DX",
+				       .kind = ARAX_VARIANT_SOURCE,
+				       .rules = {.local = {1, 2, 3}, .global_multiple = {64}},
+				       .data = "text",
+				       .size = 4},
+				      {.kernel = "empty",
+				       .section = "e",
+				       .targets = "any",
+				       .format = "ptx",
+				       .options = "",
+				       .kind = ARAX_VARIANT_BINARY,
+				       .flags = 8}};
 	struct arax_arg_info args[] = {{"x", "float*", 0x119B, 0x11A3, 1, 8},
 				       {"n", "int", 0x119E, 0x11A3, 0, 4},
 				       {NULL, "", 0x119C, 0x11A3, 0, 0}};
@@ -31,7 +47,9 @@ static void sample_write(struct arax_writer *w)
 				     .nkernels = 2,
 				     .kernels = kernels,
 				     .binary = "\0\1\2binary",
-				     .binary_size = 9};
+				     .binary_size = 9,
+				     .nvariants = variants ? 2 : 0,
+				     .variants = list};
 
 	arax_result_write(w, &result);
 	CHECK(!w->failed);
@@ -42,7 +60,8 @@ static void test_round_trip(const struct arax_writer *w)
 	struct arax_result *r = arax_result_parse(w->data, w->size);
 	struct arax_writer again = {0};
 
-	CHECK(r && r->error == -11 && r->binary_type == 4 && r->flags == ARAX_RESULT_PRINTF);
+	CHECK(r && r->error == -11 && r->binary_type == 4 &&
+	      (r->flags & ~ARAX_RESULT_VARIANTS) == ARAX_RESULT_PRINTF);
 	CHECK(!strcmp(r->options, "-DN=3") && !strcmp(r->log, "warning: none\n"));
 	CHECK(r->ntargets == 2 && !strcmp(r->targets[1].device, "gpu0"));
 	CHECK(r->targets[0].id == 0x1122334455667788u && r->targets[1].id == 7);
@@ -58,6 +77,39 @@ static void test_round_trip(const struct arax_writer *w)
 	arax_result_write(&again, r);
 	CHECK(again.size == w->size && !memcmp(again.data, w->data, w->size));
 	arax_writer_free(&again);
+	arax_result_free(r);
+}
+
+static void test_variants(const struct arax_writer *w)
+{
+	struct arax_result *r = arax_result_parse(w->data, w->size);
+	const struct arax_variant *v;
+	struct arax_writer none = {0};
+
+	CHECK(r && r->flags & ARAX_RESULT_VARIANTS && r->nvariants == 2);
+	v = arax_result_variant(r, ARAX_VARIANT_SOURCE, NULL, "rusticl", NULL);
+	CHECK(v && !strcmp(v->kernel, "saxpy") && !strcmp(v->section, "saxpy-cpu"));
+	CHECK(v->rules.local[2] == 3 && v->rules.global_multiple[0] == 64);
+	CHECK(v->size == 4 && !memcmp(v->data, "text", 4) && !strcmp(v->options, "-DX"));
+	CHECK(!arax_result_variant(r, ARAX_VARIANT_SOURCE, NULL, "rusticl", v));
+	CHECK(!arax_result_variant(r, ARAX_VARIANT_SOURCE, "empty", "rusticl", NULL));
+	CHECK(!arax_result_variant(r, ARAX_VARIANT_SOURCE, NULL, "rust", NULL));
+	v = arax_result_variant(r, ARAX_VARIANT_BINARY, "empty", "cuda", NULL);
+	CHECK(v && v->flags == 8 && !v->size && !strcmp(v->format, "ptx"));
+	/* The flag without variants, and a kind that there is not. */
+	r->nvariants = 0;
+	arax_result_write(&none, r);
+	CHECK(none.size < w->size && !(none.data[16] & ARAX_RESULT_VARIANTS));
+	none.data[16] |= ARAX_RESULT_VARIANTS;
+	CHECK(!arax_result_parse(none.data, none.size) && errno == EPROTO);
+	arax_write_u32(&none, 0);
+	CHECK(!arax_result_parse(none.data, none.size) && errno == EPROTO);
+	arax_writer_free(&none);
+	r->nvariants = 2;
+	r->variants[1].kind = ARAX_VARIANT_REFUSED + 1;
+	arax_result_write(&none, r);
+	CHECK(!arax_result_parse(none.data, none.size) && errno == EPROTO);
+	arax_writer_free(&none);
 	arax_result_free(r);
 }
 
@@ -78,7 +130,7 @@ static void test_truncations(const struct arax_writer *w)
 		CHECK(!parse_exact(w->data, size, &copy) && errno == EPROTO);
 		free(copy);
 	}
-	sample_write(&longer);
+	sample_write(&longer, false);
 	arax_write_u32(&longer, 0);
 	CHECK(!arax_result_parse(longer.data, longer.size) && errno == EPROTO);
 	arax_writer_free(&longer);
@@ -147,10 +199,14 @@ int main(void)
 {
 	struct arax_writer w = {0};
 
-	sample_write(&w);
-	test_round_trip(&w);
-	test_truncations(&w);
-	test_mutations(&w);
+	for (int variants = 0; variants < 2; variants++) {
+		arax_writer_free(&w);
+		sample_write(&w, variants);
+		test_round_trip(&w);
+		test_truncations(&w);
+		test_mutations(&w);
+	}
+	test_variants(&w);
 	test_cursors();
 	arax_writer_free(&w);
 	return 0;
