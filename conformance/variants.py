@@ -54,7 +54,8 @@ class Daemon:
         self.environment["XDG_CACHE_HOME"] = os.path.join(self.directory.name, "cache")
         self.process = subprocess.Popen(
             [os.path.join(bin_dir, "araxd"), "--socket", socket, "--config", config],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
         while self.arax("status").returncode:  # ends with the daemon, or with the test's time limit
             check(self.process.poll() is None, "araxd has ended")
         self.program = hashlib.sha256(self.run("--source").stdout.encode()).hexdigest()
@@ -172,6 +173,14 @@ def test_rejected(daemon):
           "the good one is not used any more")
 
 
+def test_cached(daemon):
+    """What a build said is known again when its result comes from the cache."""
+    for _ in range(2):
+        daemon.write(GOOD.replace("int add", "uint add"))
+        check(daemon.variants()["mine"]["state"] == "ok", "nobody has built with it yet")
+        rejected(daemon, "not used", "argument 1 is 'uint add'")
+
+
 def test_builtin(daemon):
     """The administrator's own."""
     unknown, success = "CL_INVALID_VALUE", "CL_SUCCESS"
@@ -207,7 +216,7 @@ def main():
     parser.add_argument("--bin", required=True, help="where araxd and arax are")
     parser.add_argument("--helper", required=True)
     arguments = parser.parse_args()
-    for test in (test_used, test_rules, test_rejected, test_builtin):
+    for test in (test_used, test_rules, test_rejected, test_cached, test_builtin):
         start = time.monotonic()
         with Daemon(arguments.bin, arguments.helper) as daemon:
             test(daemon)

@@ -529,6 +529,18 @@ static void choice_close(const struct variants_choice *choice)
 		close(choice->fd);
 }
 
+/* What a result says of the registered variants that it was made with. */
+static void builder_note(const struct builder *builder, int fd)
+{
+	const void *data;
+	size_t size;
+
+	if (arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size))
+		return;
+	variants_built(builder->daemon, data, size);
+	munmap((void *)(uintptr_t)data, size);
+}
+
 void builder_submit(struct builder *builder, struct request *request, const char *compiler)
 {
 	char key[ARAX_CACHE_KEY_SIZE];
@@ -542,6 +554,8 @@ void builder_submit(struct builder *builder, struct request *request, const char
 	int fd = cache ? arax_cache_get(cache, key) : -ENOENT;
 	if (fd >= 0) {
 		builder->hits++;
+		if (choice.fd >= 0)
+			builder_note(builder, fd);
 		builder_answer(request, 0, fd);
 		close(fd);
 		return choice_close(&choice);

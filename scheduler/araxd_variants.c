@@ -157,10 +157,10 @@ static void note(struct variants *variants, const struct arax_variant *variant)
 
 		if (entry->reason[0] || strcmp(entry->section, variant->section) != 0)
 			continue;
-		free(variants->refused[i]);
+		char *before = variants->refused[i];
 		variants->refused[i] = NULL;
 		if (variant->kind != ARAX_VARIANT_REFUSED)
-			return;
+			return free(before);
 		/* A compiler said it, so it is a text of any kind. */
 		char *text = strndup(variant->data ? variant->data : "",
 				     variant->size < 250 ? variant->size : 250);
@@ -168,9 +168,10 @@ static void note(struct variants *variants, const struct arax_variant *variant)
 			if ((unsigned char)*at < ' ' || (unsigned char)*at > '~')
 				*at = '?';
 		variants->refused[i] = text;
-		araxd_warn("%s:%u: variant [%s] is not used: %s", entry->manifest, entry->line,
-			   entry->section, text ? text : "");
-		return;
+		if (!text || !before || strcmp(text, before) != 0)
+			araxd_warn("%s:%u: variant [%s] is not used: %s", entry->manifest,
+				   entry->line, entry->section, text ? text : "");
+		return free(before);
 	}
 }
 
