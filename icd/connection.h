@@ -35,6 +35,7 @@ struct command {
 	bool caller_runs; /* a blocking call executes the host work itself */
 	bool watched;	  /* counted in connection.watch */
 	cl_int status;	  /* how it ended */
+	uint32_t why;	  /* enum arax_why: for its context */
 	cl_command_type type;
 	_Atomic int host; /* enum host_state; set under the lock */
 	struct host_work work;

@@ -202,6 +202,9 @@ static void retire(struct connection *conn, struct command *command, cl_int stat
 	cl_event event = command->event;
 
 	command->status = status;
+	command->why = status < 0
+			   ? (uint32_t)atomic_load_explicit(&slot->result, memory_order_relaxed)
+			   : ARAX_WHY_NONE;
 	if (event)
 		event_set(event, status,
 			  atomic_load_explicit(&slot->submit_ns, memory_order_relaxed),
@@ -341,6 +344,23 @@ static void release_command(struct command *command)
 		object_unuse(&command->queue->object);
 }
 
+/* A context hears what was not its command's own fault. */
+static void tell_why(const struct command *command)
+{
+	static const char *const words[] = {
+	    [ARAX_WHY_POISONED] =
+		"Arax: a command failed with CL_OUT_OF_RESOURCES: what it needs was in the memory "
+		"of "
+		"a device that is lost. It is undefined until it is fully overwritten.",
+	    [ARAX_WHY_DEVICE_LOST] = "Arax: a command failed with CL_OUT_OF_RESOURCES: its device "
+				     "was lost while it ran. "
+				     "What it could write is undefined.",
+	};
+
+	if (command->why && command->why < sizeof(words) / sizeof(words[0]) && command->queue)
+		context_notify(command->queue->context, words[command->why]);
+}
+
 static void settle_retired(struct connection *conn)
 {
 	struct command *list, *next;
@@ -352,6 +372,7 @@ static void settle_retired(struct connection *conn)
 	conn->has_retired = false;
 	pthread_mutex_unlock(&conn->lock);
 	for (struct command *c = list; c; c = c->next) {
+		tell_why(c);
 		if (c->event) {
 			progress_notify(conn, c->event);
 			object_unuse(&c->event->object);
