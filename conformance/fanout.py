@@ -187,11 +187,14 @@ def combination(options, found, devices, policy):
             found = [each for each in found if each.anywhere]
         outcomes = with_jobs(options, lambda test: test.wrong(service, more), found)
         wrong = [(test, outcome) for test, outcome in zip(found, outcomes) if outcome]
+        # What a tenant did counts when it has ended.
+        poll(lambda: not service.status()["clients"], "everybody has left")
         ran = service.ran()
     finally:
         service.close()
+    # Of several devices the first that is there may have done everything when the others come.
     idle = [name for name in service.names if not ran.get(name)]
-    if idle and policy not in FREE_TO_STAY:
+    if idle and policy not in FREE_TO_STAY and (devices != "all" or len(idle) == len(service.names)):
         wrong.append((None, f"no kernel ran on {', '.join(idle)}"))
     where = ", ".join(f"{name} {count}" for name, count in sorted(ran.items()) if count)
     print(f"{'FAILED' if wrong else 'ok'} {devices}, {policy}: {len(found)} programs in "
