@@ -304,7 +304,11 @@ static int take_record(struct dispatch *d)
 		d->why = "malformed record";
 		return -EPROTO;
 	}
-	int rc = handlers[record->op](d, record);
+	/* What the client has ended before it sent this is over for it, and so has to be for whatever
+	 * the record brings: an event that is complete is no longer waited for. */
+	int rc = arax_ring_pending(&d->hq) ? drain_host(d) : 0;
+	if (!rc)
+		rc = handlers[record->op](d, record);
 	if (rc == -EPROTO && !d->why)
 		d->why = arax_op_name(record->op);
 	return rc ? rc : 1;
