@@ -297,7 +297,7 @@ void stage_wake_memory(struct dispatch *d, unsigned device);
 void stage_ride(struct stage *s);
 void stage_unride(struct stage *s);
 /** stage_moved() - it has ended. Return: 0 or -errno. */
-int stage_moved(struct dispatch *d, struct stage *s, bool to_home, int status);
+int stage_moved(struct dispatch *d, struct stage *s, const struct transfer *t);
 void stage_device_lost(struct dispatch *d, unsigned device);
 
 /* dispatch_move.c: a move between the arena and a device */

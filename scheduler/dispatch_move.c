@@ -133,7 +133,7 @@ static int transfer_ended(struct dispatch *d, struct transfer *t)
 	if (t->status == STATUS_DEVICE_NOT_AVAILABLE)
 		dispatch_device_lost(d, t->device);
 	for (unsigned i = 0; i < t->nriders && !rc; i++)
-		rc = stage_moved(d, t->riders[i], home, t->status);
+		rc = stage_moved(d, t->riders[i], t);
 	stage_wake_storage(d, s);
 	stage_wake_memory(d, t->device);
 	object_unref(&d->objects, &t->root->object);
@@ -177,19 +177,22 @@ static void replica_leave(struct dispatch *d, struct replica *replica)
 	move_resident(d, device);
 }
 
-/* What is only there goes home. Return: how many moves have begun. */
-static unsigned write_back(struct dispatch *d, struct replica *replica)
+/* What is only there goes home. Return: is something to be waited for: a move that has begun, or
+ * one that could not as long as the device has so much to do? */
+static bool write_back(struct dispatch *d, struct replica *replica)
 {
 	struct residency_plan plan;
-	unsigned begun = 0;
+	bool waits = false;
 	residency_writeback(replica, &plan);
 	for (unsigned i = 0; i < plan.nmoves; i++) {
-		if (!transfer_begin(d, &plan.moves[i], NULL, NULL))
-			begun++;
+		unsigned device = replica->device;
+		int rc = transfer_begin(d, &plan.moves[i], NULL, NULL);
+		waits |= !rc ||
+			 (rc == STATUS_OUT_OF_RESOURCES && (d->moves[device] || d->given[device]));
 	}
-	if (plan.nmoves && !begun)
+	if (plan.nmoves && !waits)
 		replica->failures++;
-	return begun;
+	return waits;
 }
 
 int move_evict(struct dispatch *d, unsigned device, uint64_t bytes, uint32_t mark)

@@ -203,6 +203,12 @@ static int uses_begin(struct dispatch *d, struct stage *s)
 	return 0;
 }
 
+static void uses_given(struct dispatch *d, struct stage *s)
+{
+	for (uint32_t i = 0; i < s->nuses; i++)
+		residency_use_given(&d->objects.residency, &s->uses[i].activity);
+}
+
 /* To its device. Return: what that says. */
 static int give(struct dispatch *d, struct stage *s)
 {
@@ -220,6 +226,7 @@ static int give(struct dispatch *d, struct stage *s)
 	}
 	rc = launch_on(d, c, s->device);
 	if (!rc) {
+		uses_given(d, s);
 		s->counted = false; /* settle() sees to it */
 		s->head = false;
 		return 0;
@@ -272,6 +279,8 @@ static int go_home(struct dispatch *d, struct stage *s)
 	int status;
 	if (c->op == ARAX_OP_COPY || c->op == ARAX_OP_FILL) {
 		status = uses_begin(d, s);
+		if (!status)
+			uses_given(d, s);
 	} else {
 		status = overwrite(d, s);
 		stage_over(d, c);
@@ -386,7 +395,7 @@ bool stage_chain(struct dispatch *d, struct command *c, struct command *before, 
 		uint64_t behind = d->serial;
 		if (!give(d, s)) {
 			if (c->queue)
-				c->queue->followed = behind;
+				c->queue->followed[device] = behind;
 			return true;
 		}
 		launch_after(c, NULL);
@@ -456,7 +465,7 @@ static int finish(struct dispatch *d, struct command *c)
 	struct stage *s = c->stage;
 	struct kernel *kernel = ((const struct launch *)c->work)->kernel;
 	int status = c->status;
-	bool followed = c->queue && s->serial <= c->queue->followed;
+	bool followed = c->queue && s->serial <= c->queue->followed[s->device];
 	if (s->broken) {
 		status = status < 0 ? status : s->broken;
 	} else if (!followed && (status == STATUS_NO_MEMORY || never_here(status))) {
@@ -487,16 +496,19 @@ bool stage_ended(struct dispatch *d, struct command *c, int *rc)
 	return true;
 }
 
-int stage_moved(struct dispatch *d, struct stage *s, bool to_home, int status)
+int stage_moved(struct dispatch *d, struct stage *s, const struct transfer *t)
 {
 	struct command *c = s->command;
-	if (status && c) {
-		if (s->given)
-			s->broken = status;
-		else if (!to_home)
-			s->refused = status;
-		else if (status != STATUS_DEVICE_NOT_AVAILABLE)
-			s->failed = status;
+	/* It may have gone elsewhere since, where that one is not missed. */
+	bool here = t->activity.to == s->device;
+	if (t->status && c) {
+		if (s->given && here)
+			s->broken = t->status;
+		else if (!s->given && here)
+			s->refused = t->status;
+		else if (!s->given && t->activity.to == RESIDENCY_HOME &&
+			 t->status != STATUS_DEVICE_NOT_AVAILABLE)
+			s->failed = t->status;
 	}
 	stage_unride(s);
 	return c && s->returned && !s->riding ? finish(d, c) : 0;

@@ -40,7 +40,8 @@ struct queue {
 	struct graph_queue graph;
 	uint64_t ended_ns; /* as-if: the latest end that was published, under cq_lock */
 	struct queue_traced last, barrier;
-	uint64_t followed; /* launches up to this serial may have others right behind them */
+	/* Launches on a device up to this serial may have others right behind them there. */
+	uint64_t followed[POLICY_DEVICES];
 	struct arax_device_stream *on[OBJECTS_DEVICES];
 };
 

@@ -392,9 +392,13 @@ int residency_use_begin(struct residency *r, struct activity *a, const struct re
 		return -ENOMEM;
 	if (a->replica)
 		replica_pin(r, a->replica);
-	if (use->write)
-		update(r, s, use->off, use->len, ~0u, RESIDENCY_BIT(use->place));
 	return 0;
+}
+
+void residency_use_given(struct residency *r, struct activity *a)
+{
+	if (a->write && !(a->replica && a->replica->gone))
+		update(r, a->storage, a->off, a->len, ~0u, RESIDENCY_BIT(a->to));
 }
 
 void residency_use_end(struct residency *r, struct activity *a)

@@ -17,9 +17,11 @@
  * Commands that the application has ordered never wait for each other here; those that it has not,
  * although they touch the same bytes, do, and so every one of them works on what it should.
  *
- * What a use writes is valid there alone from its beginning on. When it fails its range has no
- * defined contents, but is not poisoned. A use needs its range to be valid where it is (unless it
- * writes every byte), so one that never ran has spoiled nothing.
+ * What a use writes is valid there alone from when it was given to whoever executes it, which is after
+ * its beginning: one that was refused has changed nothing, even when what was on its way there for it
+ * never arrives. When it fails its range has no defined contents, but is not poisoned. A use needs
+ * its range to be valid where it is (unless it writes every byte), so one that was given and never ran
+ * has spoiled nothing.
  *
  * Threads: the dispatch thread only.
  */
@@ -199,6 +201,8 @@ void residency_move_end(struct residency *r, struct activity *a, bool ok);
 
 /** residency_use_begin() - one that residency_plan() found ready. Return: 0 or -ENOMEM. */
 int residency_use_begin(struct residency *r, struct activity *a, const struct residency_use *use);
+/** residency_use_given() - it will be executed, or has been: what it writes is newest there. */
+void residency_use_given(struct residency *r, struct activity *a);
 void residency_use_end(struct residency *r, struct activity *a);
 
 /** residency_overwrite() - as a use at home that writes, over in a moment. Return: 0 or -ENOMEM. */

@@ -49,6 +49,7 @@ static void use_at(struct activity *a, struct storage *s, uint64_t off, uint64_t
 					  .needs = true,
 					  .stream = stream};
 	CHECK(!residency_use_begin(&r, a, &use));
+	residency_use_given(&r, a);
 }
 
 static void move_all(struct residency_plan *plan, const void *stream)
@@ -415,6 +416,7 @@ static void use_begin(void)
 	for (unsigned i = 0; i < op->nafter; i++)
 		op->after_serial[i] = op->after[i]->serial;
 	CHECK(!residency_use_begin(&r, &op->activity, &use));
+	residency_use_given(&r, &op->activity);
 	begun[use.write ? 1 : 2]++;
 	snapshot(op, use.write);
 	if (!use.needs)
