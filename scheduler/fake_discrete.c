@@ -61,7 +61,8 @@ struct fake {
 	uint64_t seed, used;
 	struct arax_device_stream *streams;
 	struct build *builds;
-	unsigned pending, objects;
+	unsigned pending, objects; /* pending: items and builds */
+	unsigned items;
 	bool lost, ended;
 	atomic_bool lose;
 	char tried[8][16];
@@ -284,6 +285,7 @@ static void advance(struct fake *fake, struct arax_device_stream *stream)
 	int status = execute(fake, item);
 	stream->first = item->next;
 	fake->pending--;
+	fake->items--;
 	item->done(item->arg, status, now, arax_now_ns());
 	free(item);
 }
@@ -306,7 +308,7 @@ static int submit(struct arax_device *dev, struct arax_device_stream *stream,
 	struct fake *fake = fake_of(dev);
 	if (fake->lost)
 		return LOST;
-	if (fake->pending && one_in(fake, fake->setup.faults.full))
+	if (fake->items && one_in(fake, fake->setup.faults.full))
 		return OUT_OF_RESOURCES;
 	struct item *item = malloc(sizeof(*item));
 	CHECK(item);
@@ -318,6 +320,7 @@ static int submit(struct arax_device *dev, struct arax_device_stream *stream,
 		stream->first = item;
 	stream->last = item;
 	fake->pending++;
+	fake->items++;
 	return 0;
 }
 
