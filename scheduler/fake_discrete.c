@@ -73,6 +73,8 @@ static struct fake fakes[2 + DISCRETE_MAX];
 atomic_uint discrete_launched[2 + DISCRETE_MAX];
 static _Atomic(void (*)(void *)) conducted;
 static void *conducted_arg;
+static _Atomic(void (*)(void *)) inside;
+static void *inside_arg;
 
 static struct fake *fake_of(const struct arax_device *dev)
 {
@@ -339,6 +341,9 @@ static int launch(struct arax_device *dev, struct arax_device_stream *stream,
 	CHECK(launch->nargs == 3 && launch->args[2].size == 4);
 	memcpy(&item.value, launch->args[2].value, 4);
 	if (dev->inline_launch) {
+		void (*call)(void *) = atomic_exchange(&inside, NULL);
+		if (call)
+			call(inside_arg);
 		run_kernel(&item, dev->index);
 		launch->done(launch->arg, 0, arax_now_ns(), arax_now_ns());
 		return 0;
@@ -473,6 +478,12 @@ void discrete_conduct(void (*call)(void *arg), void *arg)
 	atomic_store(&conducted, call);
 	while (atomic_load(&conducted))
 		;
+}
+
+void discrete_inside(void (*call)(void *arg), void *arg)
+{
+	inside_arg = arg;
+	atomic_store(&inside, call);
 }
 
 unsigned discrete_objects(unsigned n)

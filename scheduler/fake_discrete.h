@@ -48,6 +48,9 @@ void discrete_lose(unsigned n);
 /** discrete_conduct() - run this on the dispatch thread, and wait for it. */
 void discrete_conduct(void (*call)(void *arg), void *arg);
 
+/** discrete_inside() - the next launch that is executed inside launch() runs this first, once. */
+void discrete_inside(void (*call)(void *arg), void *arg);
+
 /** discrete_run() - what a kernel does. */
 void discrete_run(const char *kernel, int32_t *a, uint64_t na, int32_t *b, uint64_t nb,
 		  int32_t value);

@@ -70,6 +70,8 @@ static bool losses, breaks; /* what may fail */
 static atomic_uint drained;
 static uint64_t failures, checked, reads_at_once;
 static int last_queue;
+static unsigned forced = POLICY_WAIT; /* where launches go, rather than by chance */
+static bool keeps_turn;		      /* the next turn of the client's is not taken at once */
 
 static unsigned below(unsigned n)
 {
@@ -88,6 +90,8 @@ static unsigned pick(struct policy_state *state, const struct policy_launch *lau
 		busy += launch->devices[device].queued;
 		CHECK(launch->devices[device].share);
 	}
+	if (forced != POLICY_WAIT)
+		return launch->candidates >> forced & 1 ? forced : POLICY_WAIT;
 	if (busy && test_random(&chance) % 8 == 0)
 		return POLICY_WAIT;
 	uint32_t wanted = (uint32_t)(test_random(&chance) % n);
@@ -139,7 +143,9 @@ static void reap(void)
 		uint32_t slot = ARAX_ENTRY_SLOT(entry);
 		CHECK(slot <= BATCH);
 		if (ARAX_ENTRY_KIND(entry) == ARAX_CQ_HOST_READY) {
-			host_turn(slot);
+			if (!keeps_turn)
+				host_turn(slot);
+			keeps_turn = false;
 			continue;
 		}
 		CHECK(slot < nsent && !sent[slot].done);
@@ -762,6 +768,108 @@ static void session(uint64_t from, const struct discrete_setup *setup, unsigned 
 	session_end(thread);
 }
 
+/* ---- the client's turn ---------------------------------------------------------------------- */
+
+static struct sent *launch_of(unsigned a, unsigned b)
+{
+	struct sent *c = next(LAUNCH);
+	*c = (struct sent){
+	    .what = LAUNCH, .value = 5, .a = a * SIZE, .na = SIZE, .b = b * SIZE, .nb = SIZE};
+	return c;
+}
+
+static void submit_launch(const struct sent *c, unsigned queue, const uint32_t *wait)
+{
+	const struct {
+		struct arax_arg a, b, value;
+		int32_t bytes[2];
+	} tail = {{ARAX_ARG_MEM, MEM(c->a / SIZE, 0), 0},
+		  {ARAX_ARG_MEM, MEM(c->b / SIZE, 0), 0},
+		  {ARAX_ARG_VALUE, 0, 4},
+		  {c->value, 0}};
+	struct arax_op_launch op = {
+	    .kernel = KERNEL(0), .work_dim = 1, .nargs = 3, .global0 = c->na / 4};
+	send_record(&op, ARAX_OP_LAUNCH, (uint32_t)(c - sent), QUEUE(queue), wait, wait != NULL,
+		    &tail, sizeof(tail));
+}
+
+static void submit_host(struct sent *c, unsigned queue)
+{
+	struct arax_op_host op = {.access = c->what == READ ? ARAX_ACCESS_READ : ARAX_ACCESS_WRITE,
+				  .exact = c->exact,
+				  .data_off = DATA + c->a,
+				  .data_len = c->na};
+	send_record(&op, ARAX_OP_HOST, (uint32_t)(c - sent), QUEUE(queue), NULL, 0, NULL, 0);
+}
+
+static atomic_bool launched_inside;
+
+/* On the dispatch thread, after it has looked for what the client has ended and before it takes the
+ * next record. For the application the write has ended then, so the launch waits for nothing. */
+static void end_and_send(void *arg)
+{
+	host_turn(*(uint32_t *)arg);
+	forced = 2;
+	submit_launch(launch_of(0, 1), 1, NULL);
+	atomic_store(&launched_inside, true);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Between two that are conducted a record is taken. */
+static void records_taken(unsigned n)
+{
+	for (unsigned i = 0; i <= n; i++)
+		discrete_conduct(nothing, NULL);
+}
+
+/* The client ends its command and sends another one that builds on it, in a moment in which the
+ * dispatcher sees the second one first. */
+static void turn_overtaken(void)
+{
+	pthread_t thread;
+	const struct discrete_setup plenty = {.memory = 64 * SIZE, .tells = true};
+	losses = breaks = false;
+	ndiscrete = 1;
+	setups[0] = plenty;
+	forced = 2;
+	session_begin(&thread, 3);
+	submit_launch(launch_of(0, 1), 0, NULL);
+	settle();
+	struct sent *write = next(WRITE), *user = next(MARKER);
+	uint32_t turn = (uint32_t)(write - sent), event = (uint32_t)(user - sent);
+	write->na = SIZE;
+	write->exact = true;
+	memset(write->bytes, 3, SIZE);
+	keeps_turn = true;
+	submit_host(write, 0);
+	while (keeps_turn)
+		reap();
+	struct arax_op_user op = {0};
+	send_record(&op, ARAX_OP_USER, event, 0, NULL, 0, NULL, 0);
+	forced = 0;
+	discrete_inside(end_and_send, &turn);
+	submit_launch(launch_of(2, 3), 1, &event);
+	records_taken(2);
+	user->done = true;
+	CHECK(!arax_ring_push(&hq, ARAX_ENTRY(0, event)));
+	arax_wake_ring(&shm->tenant_wake);
+	/* The dispatch thread is the client until it has sent its launch. */
+	while (!atomic_load(&launched_inside))
+		;
+	CHECK(nsent == event + 3);
+	settle();
+	struct sent *read = next(READ);
+	read->na = SIZE;
+	submit_host(read, 0);
+	settle();
+	forced = POLICY_WAIT;
+	session_end(thread);
+}
+
 /* The kinds of sessions: what the devices are like, and what happens to them. */
 static const struct kind {
 	uint64_t from; /* seeds */
@@ -814,6 +922,7 @@ int main(int argc, char **argv)
 			session_of(&kinds[kind], i);
 		return 0;
 	}
+	turn_overtaken();
 	for (unsigned i = 0; i < 3; i++) {
 		for (size_t k = 0; k < nkinds; k++)
 			session_of(&kinds[k], kinds[k].from + i);
