@@ -6,6 +6,7 @@
  */
 #include "icd/connection.h"
 #include "icd/daemon.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 #include <errno.h>
@@ -75,6 +76,7 @@ static int settle_address(struct connection *conn, int arena)
 
 		if (!base)
 			return -ENOMEM;
+		ARAX_FAULT_POINT(CLIENT_MAPPED);
 		int err = connection_propose(conn->link, base);
 		if (!err) {
 			conn->base = base;
@@ -150,6 +152,7 @@ static struct connection *connection_new(int *error)
 	err = daemon_attach(conn->daemon, &arena, &conn->size, &conn->link, &trace, &conn->flags);
 	if (err)
 		goto fail;
+	ARAX_FAULT_POINT(CLIENT_ATTACHED);
 	/* Without one it is not traced; that is no error. */
 	(void)arax_trace_open(&conn->trace, trace, ARAX_TRACE_CLIENT);
 	daemon_close(trace);
@@ -167,6 +170,7 @@ static struct connection *connection_new(int *error)
 	}
 	conn->arena = arena;
 	connection_init(conn);
+	ARAX_FAULT_POINT(CLIENT_SETTLED);
 	return conn;
 fail:
 	arax_log("no connection to a tenant: %s", strerror(-err));

@@ -8,6 +8,7 @@
  * sleeps in one place, tenant_wake, where the client and the devices' threads ring.
  */
 #include "scheduler/dispatch_internal.h"
+#include "transport/fault_point.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -304,6 +305,7 @@ static int take_record(struct dispatch *d)
 		d->why = "malformed record";
 		return -EPROTO;
 	}
+	ARAX_FAULT_POINT(TENANT_RECORD_READ);
 	int rc = handlers[record->op](d, record);
 	if (rc == -EPROTO && !d->why)
 		d->why = arax_op_name(record->op);
