@@ -212,9 +212,13 @@ static int spawn_daemon(const char *program, const char *socket_path)
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != DAEMON_REPORTED)
+	if (!WIFEXITED(status)) { /* somebody killed it: the caller may try again */
+		arax_log("%s was ended by signal %d as it started", program, WTERMSIG(status));
+		return -ECONNRESET;
+	}
+	if (WEXITSTATUS(status) != DAEMON_REPORTED)
 		arax_log("%s could not be started: it ended with status %d", program,
-			 WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+			 WEXITSTATUS(status));
 	return -ECHILD;
 }
 
@@ -233,7 +237,7 @@ static int start_daemon(const char *socket_path)
 		return -ENOENT;
 	}
 	int err = spawn_daemon(program, socket_path);
-	if (err && err != -ECHILD) /* that has been reported */
+	if (err && err != -ECHILD && err != -ECONNRESET) /* those have been reported */
 		arax_log("%s could not be started: %s", program, strerror(-err));
 	return err;
 }
@@ -334,6 +338,10 @@ int daemon_hello(struct arax_device_info *info)
 	for (int attempt = 0; attempt < 3; attempt++) {
 		int fd = connect_or_start();
 
+		if (fd == -ECONNRESET || fd == -ECONNREFUSED) { /* killed as it started */
+			err = fd;
+			continue;
+		}
 		if (fd < 0)
 			return fd;
 		ARAX_FAULT_POINT(CLIENT_CONNECTED);
