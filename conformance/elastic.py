@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 
-from lifecycle import Failure, World
+from daemon import Failure, World
 
 
 class Devices(World):

@@ -24,7 +24,7 @@ import sys
 import time
 
 import piglit
-from lifecycle import Failure, PATIENCE, World, check, poll
+from daemon import Failure, PATIENCE, World, check, poll
 
 RUSTICL = "libRusticlOpenCL.so.1"
 OCLGRIND = "/usr/lib/oclgrind/liboclgrind-rt-icd.so"

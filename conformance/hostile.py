@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from lifecycle import Failure, PATIENCE, World, check, poll
+from daemon import Failure, PATIENCE, World, check, poll
 
 ATTACK_SECONDS = 300
 FDS_PER_TENANT = 2  # that is ready

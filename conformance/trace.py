@@ -18,7 +18,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree
 
-from lifecycle import Failure, World, check, poll, PATIENCE
+from daemon import Failure, World, check, poll, PATIENCE
 
 TIMES = ("queued_ns", "submit_ns", "start_ns", "end_ns")
 

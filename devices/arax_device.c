@@ -32,6 +32,7 @@
 #include "devices/device_process.h"
 #include "devices/serve.h"
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 #define CONTROL_FD 3
@@ -196,6 +197,7 @@ static void send_ready(struct process *p)
 	rc = arax_socket_send(CONTROL_FD, &message, sizeof(message), &p->usage_fd, 1);
 	if (rc)
 		fail("READY", strerror(-rc));
+	ARAX_FAULT_POINT(DEVICE_READY);
 	close(p->usage_fd);
 }
 
@@ -222,9 +224,11 @@ static int guest_enters(struct process *p, struct arax_control_link *message, in
 		return -EMFILE;
 	if (p->memory && (!message->memory || message->memory > p->memory))
 		message->memory = p->memory;
+	ARAX_FAULT_POINT(DEVICE_LINKS);
 	rc = serve_link(p->serve, message, fds[0], fds[1]);
 	if (rc)
 		return rc;
+	ARAX_FAULT_POINT(DEVICE_LINKED);
 	*guest = (struct guest){message->link, message->tenant_pid, fds[2]};
 	fds[2] = -1;
 	return 0;
@@ -295,6 +299,7 @@ static void guest_leaves(struct process *p, const struct ending *ending)
 		message.tenant_pid = guest->pid;
 		(void)arax_socket_send(CONTROL_FD, &message, sizeof(message), NULL, 0);
 	}
+	ARAX_FAULT_POINT(DEVICE_UNLINKS);
 	if (guest->pidfd >= 0)
 		close(guest->pidfd);
 	*guest = (struct guest){.pidfd = -1};
@@ -375,7 +380,9 @@ int main(int argc, char **argv)
 	rc = process_enter(&process.sandbox, process.sandbox_off);
 	if (rc)
 		fail("sandbox", strerror(-rc));
+	ARAX_FAULT_POINT(DEVICE_ENTERED);
 	open_device(&process);
+	ARAX_FAULT_POINT(DEVICE_OPENED);
 	make_server(&process);
 	rc = process_seal(&process.sandbox);
 	if (rc)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport/fault_point.h"
 #include "transport/wake.h"
 
 #define STATUS_LEAST (-10000) /* no error of OpenCL or an extension is below */
@@ -196,6 +197,7 @@ static void complete(struct remote *r, struct arax_link_done *done, uint64_t now
 	if (done->start_ns > done->end_ns)
 		done->start_ns = done->end_ns;
 	r->seen += done->status == CL_MEM_OBJECT_ALLOCATION_FAILURE;
+	ARAX_FAULT_POINT(TENANT_DEVICE_ENDED);
 	slot_end(r, done->slot, done->status, log, done->start_ns, done->end_ns);
 }
 

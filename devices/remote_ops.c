@@ -4,6 +4,7 @@
  * two, and none waits. Objects are no more than their numbers here.
  */
 #include "devices/remote_internal.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -369,7 +370,9 @@ static int remote_launch(struct arax_device *dev, struct arax_device_stream *str
 		op->local1 = launch->local[1];
 		op->local2 = launch->local[2];
 	}
-	return command_send(r, &op->head, launch->done, launch->arg);
+	int sent = command_send(r, &op->head, launch->done, launch->arg);
+	ARAX_FAULT_POINT(TENANT_LAUNCH_SENT);
+	return sent;
 }
 
 static int remote_transfer(struct arax_device *dev, struct arax_device_stream *stream,
@@ -393,7 +396,9 @@ static int remote_transfer(struct arax_device *dev, struct arax_device_stream *s
 	op->direction = transfer->direction == ARAX_FROM_DEVICE;
 	op->seen = r->seen;
 	op->offset = transfer->offset;
-	return command_send(r, &op->head, transfer->done, transfer->arg);
+	int sent = command_send(r, &op->head, transfer->done, transfer->arg);
+	ARAX_FAULT_POINT(TENANT_TRANSFER_SENT);
+	return sent;
 }
 
 const struct arax_device_ops remote_ops = {

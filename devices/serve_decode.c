@@ -7,6 +7,7 @@
  * of the commands concerned.
  */
 #include "devices/serve_internal.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -380,5 +381,6 @@ int decode(struct serve_link *link, size_t size, const char **why)
 
 	if (arax_link_check(record, size, ARAX_HEAP_OFFSET, link->arena_size))
 		return wrong(why, "not a record");
+	ARAX_FAULT_POINT(DEVICE_RECORD_READ);
 	return handlers[record->op](link, record, why);
 }

@@ -12,6 +12,7 @@
  * holds the link up until its stream is empty.
  */
 #include "devices/serve_internal.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -93,7 +94,9 @@ static void complete(struct serve_command *command, int status, const char *log,
 	if (size)
 		memcpy(record.log, log, size);
 	memset(record.log + size, 0, -size & 7);
+	ARAX_FAULT_POINT(DEVICE_COMPLETES);
 	rc = arax_ring_write(&link->cq, &record, record.done.size);
+	ARAX_FAULT_POINT(DEVICE_COMPLETED);
 	if (rc)
 		link_stop(link, -EPROTO, "its completions are not what was written");
 	arax_wake_ring(&link->arena->tenant_wake);
@@ -224,6 +227,7 @@ int command_build(struct serve_link *link, struct serve_command *command)
 		command_free(link, command);
 		return -EPROTO;
 	}
+	ARAX_FAULT_POINT(DEVICE_BUILDS);
 	if (!program->dropped)
 		program->result = arax_result_parse(parts[0].data, parts[0].size);
 	source.result = program->result;
@@ -327,9 +331,11 @@ static int begin(struct serve_link *link, struct serve_command *command)
 	link->in_flight++;
 	command->stream->in_flight++;
 	pthread_mutex_unlock(&serve->state);
+	ARAX_FAULT_POINT(DEVICE_GRANTED);
 	pthread_mutex_lock(&serve->calls);
 	err = give(link, command);
 	pthread_mutex_unlock(&serve->calls);
+	ARAX_FAULT_POINT(DEVICE_GIVEN);
 	if (!err)
 		return 0;
 	pthread_mutex_lock(&serve->state);

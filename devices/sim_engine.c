@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 
 #include "devices/sim_internal.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/wake.h"
 
@@ -476,10 +477,17 @@ int sim_transfer(struct arax_device *dev, struct arax_device_stream *stream,
 static int execute_transfer(const struct sim *sim, const struct command *command)
 {
 	unsigned char *device = sim->memory + command->mem->offset + command->transfer.offset;
-	if (command->transfer.direction == ARAX_TO_DEVICE)
-		memcpy(device, command->transfer.host, command->transfer.size);
-	else
-		memcpy(command->transfer.host, device, command->transfer.size);
+	/* Half of it first: who dies here leaves the rest as it was. */
+	size_t size = command->transfer.size, half = size / 2;
+	if (command->transfer.direction == ARAX_TO_DEVICE) {
+		memcpy(device, command->transfer.host, half);
+		ARAX_FAULT_POINT(DEVICE_COPIES_IN);
+		memcpy(device + half, (const char *)command->transfer.host + half, size - half);
+	} else {
+		memcpy(command->transfer.host, device, half);
+		ARAX_FAULT_POINT(DEVICE_COPIES_OUT);
+		memcpy((char *)command->transfer.host + half, device + half, size - half);
+	}
 	return 0;
 }
 
@@ -514,6 +522,7 @@ static int execute_launch(const struct sim_engine *engine, const struct command 
 	err = cpu->ops->launch(cpu, engine->stream, &below);
 	if (err)
 		return err;
+	ARAX_FAULT_POINT(DEVICE_EXECUTED);
 	return outcome.ended ? outcome.status : CL_OUT_OF_RESOURCES;
 }
 

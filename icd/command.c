@@ -6,6 +6,7 @@
  * take that way, and which way a command takes, is in enqueue.c.
  */
 #include "icd/command.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -386,6 +387,7 @@ void command_execute(struct connection *conn, struct command *command)
 	} else {
 		atomic_store_explicit(&slot->start_ns, arax_now_ns(), memory_order_relaxed);
 		atomic_store_explicit(&slot->status, CL_RUNNING, memory_order_relaxed);
+		ARAX_FAULT_POINT(CLIENT_HOST_TURN);
 		status = command->work.run(&command->work);
 		atomic_store_explicit(&slot->end_ns, arax_now_ns(), memory_order_relaxed);
 		if (arax_trace_on(&conn->trace))

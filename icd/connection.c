@@ -6,6 +6,7 @@
  */
 #include "icd/connection.h"
 #include "icd/daemon.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define ARENA_TRIES 32
+#define MEET_TRIES 3
 
 #define HEAP_HIGH_WATER (256ull << 20) /* freed memory that keeps its pages */
 
@@ -75,6 +77,7 @@ static int settle_address(struct connection *conn, int arena)
 
 		if (!base)
 			return -ENOMEM;
+		ARAX_FAULT_POINT(CLIENT_MAPPED);
 		int err = connection_propose(conn->link, base);
 		if (!err) {
 			conn->base = base;
@@ -133,10 +136,39 @@ static void connection_destroy(struct connection *conn)
 	free(conn);
 }
 
+/* araxd, and from it a tenant with which the arena's address is settled. */
+static int connection_meet(struct connection *conn, int *arena)
+{
+	int trace = -1;
+	int err = conn->daemon = daemon_hello(NULL);
+
+	if (err < 0)
+		return err;
+	err = daemon_attach(conn->daemon, arena, &conn->size, &conn->link, &trace, &conn->flags);
+	if (err)
+		return err;
+	ARAX_FAULT_POINT(CLIENT_ATTACHED);
+	/* Without one it is not traced; that is no error. */
+	(void)arax_trace_open(&conn->trace, trace, ARAX_TRACE_CLIENT);
+	daemon_close(trace);
+	if (conn->size < 2 * (uint64_t)ARAX_HEAP_OFFSET || conn->size > (1ull << 42))
+		return -EPROTO;
+	return settle_address(conn, *arena);
+}
+
+static void connection_part(struct connection *conn, int *arena)
+{
+	daemon_close(conn->link);
+	daemon_close(conn->daemon);
+	daemon_close(*arena);
+	arax_trace_close(&conn->trace);
+	conn->link = conn->daemon = *arena = -1;
+}
+
 static struct connection *connection_new(int *error)
 {
 	struct connection *conn = calloc(1, sizeof(*conn));
-	int arena = -1, trace = -1;
+	int arena = -1;
 	int err;
 
 	if (!conn) {
@@ -144,20 +176,13 @@ static struct connection *connection_new(int *error)
 		return NULL;
 	}
 	conn->link = conn->daemon = conn->arena = -1;
-	err = conn->daemon = daemon_hello(NULL);
-	if (err < 0)
-		goto fail;
-	err = daemon_attach(conn->daemon, &arena, &conn->size, &conn->link, &trace, &conn->flags);
-	if (err)
-		goto fail;
-	/* Without one it is not traced; that is no error. */
-	(void)arax_trace_open(&conn->trace, trace, ARAX_TRACE_CLIENT);
-	daemon_close(trace);
-	if (conn->size < 2 * (uint64_t)ARAX_HEAP_OFFSET || conn->size > (1ull << 42)) {
-		err = -EPROTO;
-		goto fail;
+	/* araxd is crash-only, and a tenant may die before it is of any use: others take over */
+	for (int i = 0; i < MEET_TRIES; i++) {
+		err = connection_meet(conn, &arena);
+		if (err != -ECONNRESET && err != -EPIPE)
+			break;
+		connection_part(conn, &arena);
 	}
-	err = settle_address(conn, arena);
 	if (err)
 		goto fail;
 	conn->heap = arax_heap_new(ARAX_HEAP_OFFSET, conn->size, arena, HEAP_HIGH_WATER);
@@ -167,6 +192,7 @@ static struct connection *connection_new(int *error)
 	}
 	conn->arena = arena;
 	connection_init(conn);
+	ARAX_FAULT_POINT(CLIENT_SETTLED);
 	return conn;
 fail:
 	arax_log("no connection to a tenant: %s", strerror(-err));

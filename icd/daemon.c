@@ -11,6 +11,7 @@
 #include "icd/daemon.h"
 #include "icd/icd.h"
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
 
@@ -135,19 +136,24 @@ static void free_environment(char **env)
 /* What araxd gets of our environment: where to put things, never what changes how it loads code. */
 static char **daemon_environment(void)
 {
-	static const char *const keep[] = {"PATH",
-					   "HOME",
-					   "LANG",
-					   "USER",
-					   "XDG_RUNTIME_DIR",
-					   "XDG_CACHE_HOME",
-					   "XDG_CONFIG_HOME",
-					   "TMPDIR",
-					   "ARAX_LOG",
-					   "ASAN_OPTIONS",
-					   "UBSAN_OPTIONS",
-					   "TSAN_OPTIONS",
-					   "LSAN_OPTIONS"};
+	static const char *const keep[] = {
+	    "PATH",
+	    "HOME",
+	    "LANG",
+	    "USER",
+	    "XDG_RUNTIME_DIR",
+	    "XDG_CACHE_HOME",
+	    "XDG_CONFIG_HOME",
+	    "TMPDIR",
+	    "ARAX_LOG",
+	    "ASAN_OPTIONS",
+	    "UBSAN_OPTIONS",
+	    "TSAN_OPTIONS",
+	    "LSAN_OPTIONS",
+#ifdef ARAX_FAULT_POINTS
+	    "ARAX_FAULT_PAGE",
+#endif
+	};
 	enum { count = sizeof(keep) / sizeof(keep[0]) };
 	char **env = calloc(count + 1, sizeof(*env));
 
@@ -195,6 +201,7 @@ static int spawn_daemon(const char *program, const char *socket_path)
 	free_environment(env);
 	if (err)
 		return -err;
+	ARAX_FAULT_POINT(CLIENT_STARTS_DAEMON);
 	/* --daemon: the parent exits as soon as the socket listens (or with an error). */
 	int status;
 	while (waitpid(pid, &status, 0) < 0) {
@@ -205,9 +212,13 @@ static int spawn_daemon(const char *program, const char *socket_path)
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != DAEMON_REPORTED)
+	if (!WIFEXITED(status)) { /* somebody killed it: the caller may try again */
+		arax_log("%s was ended by signal %d as it started", program, WTERMSIG(status));
+		return -ECONNRESET;
+	}
+	if (WEXITSTATUS(status) != DAEMON_REPORTED)
 		arax_log("%s could not be started: it ended with status %d", program,
-			 WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+			 WEXITSTATUS(status));
 	return -ECHILD;
 }
 
@@ -226,7 +237,7 @@ static int start_daemon(const char *socket_path)
 		return -ENOENT;
 	}
 	int err = spawn_daemon(program, socket_path);
-	if (err && err != -ECHILD) /* that has been reported */
+	if (err && err != -ECHILD && err != -ECONNRESET) /* those have been reported */
 		arax_log("%s could not be started: %s", program, strerror(-err));
 	return err;
 }
@@ -277,6 +288,7 @@ static int request(int fd, struct arax_control_head *head, size_t size, uint16_t
 	int err = arax_socket_send(fd, head, size, send_fds, nsend);
 	if (err)
 		return err;
+	ARAX_FAULT_POINT(CLIENT_ASKED);
 	ssize_t n = arax_socket_recv(fd, head, size, fds, timeout_ms);
 	if (n <= 0)
 		return n ? (int)n : -ECONNRESET;
@@ -326,8 +338,13 @@ int daemon_hello(struct arax_device_info *info)
 	for (int attempt = 0; attempt < 3; attempt++) {
 		int fd = connect_or_start();
 
+		if (fd == -ECONNRESET || fd == -ECONNREFUSED) { /* killed as it started */
+			err = fd;
+			continue;
+		}
 		if (fd < 0)
 			return fd;
+		ARAX_FAULT_POINT(CLIENT_CONNECTED);
 		memset(&hello, 0, sizeof(hello));
 		hello.pid = getpid();
 		err = request(fd, &hello.head, sizeof(hello), ARAX_CONTROL_HELLO, NULL, 0, fds,
@@ -424,6 +441,7 @@ static int build_once(int memfd, unsigned char **result, size_t *size)
 
 	if (fd < 0)
 		return fd;
+	ARAX_FAULT_POINT(CLIENT_BUILDS);
 	int err = request(fd, &build.head, sizeof(build), ARAX_CONTROL_BUILD, &memfd, 1, fds, -1);
 	close(fd);
 	if (err)

@@ -6,6 +6,7 @@
  * that nothing overtakes them. Else by the ring (command.c). Both give the same events.
  */
 #include "icd/command.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 
@@ -31,6 +32,7 @@ void copy_run(const struct copy *c)
 
 cl_int host_work_copy(const struct host_work *work)
 {
+	ARAX_FAULT_POINT(CLIENT_COPIES);
 	copy_run(&work->copy);
 	return CL_SUCCESS;
 }

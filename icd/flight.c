@@ -5,6 +5,7 @@
  */
 #include "icd/connection.h"
 #include "icd/daemon.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 #include <errno.h>
@@ -137,7 +138,9 @@ int connection_send(struct connection *conn, const struct arax_record *record)
 		conn->broken = true;
 		return conn->dead ? err : 0;
 	}
+	ARAX_FAULT_POINT(CLIENT_RECORD_WRITTEN);
 	arax_wake_ring(&conn->shm->tenant_wake);
+	ARAX_FAULT_POINT(CLIENT_TENANT_WOKEN);
 	return 0;
 }
 
@@ -187,6 +190,7 @@ uint32_t connection_slot(struct connection *conn, struct command *command)
 	atomic_store_explicit(&shared->waited, 0, memory_order_relaxed);
 	command->slot = slot;
 	conn->commands[slot] = command;
+	ARAX_FAULT_POINT(CLIENT_SLOT_TAKEN);
 	return slot;
 }
 
@@ -245,6 +249,7 @@ void connection_host_done(struct connection *conn, uint32_t slot, cl_int status)
 		if (arax_socket_hung_up(conn->link))
 			conn->broken = true;
 	}
+	ARAX_FAULT_POINT(CLIENT_HOST_DONE);
 	retire(conn, command, status, &conn->shm->slots[slot]);
 	arax_wake_ring(&conn->shm->tenant_wake);
 }
@@ -318,6 +323,7 @@ void connection_reap_locked(struct connection *conn)
 
 	while ((r = arax_ring_pop(&conn->cq, &entry)) > 0) {
 		taken++;
+		ARAX_FAULT_POINT(CLIENT_ENTRY_TAKEN);
 		if (!take_entry(conn, entry)) {
 			r = -EPROTO;
 			break;

@@ -16,6 +16,7 @@
 #include "icd/command.h"
 #include "icd/connection.h"
 #include "icd/daemon.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 #include <errno.h>
@@ -654,6 +655,7 @@ static int attempt(struct recovery *r)
 		err = list_commands(r);
 	if (err)
 		return err;
+	ARAX_FAULT_POINT(CLIENT_REPLACED);
 	/* The former tenant does not run any more: what it left is final. */
 	fail_lost(r);
 	for (size_t i = 0, n = r->count; i < n; i++)
@@ -668,6 +670,7 @@ static int attempt(struct recovery *r)
 		err = send_definitions(r);
 	if (!err)
 		send_commands(r);
+	ARAX_FAULT_POINT(CLIENT_SENT_AGAIN);
 	if (err)
 		conn->broken = true;
 	return err;
@@ -679,6 +682,7 @@ int recover(struct connection *conn)
 	int err = -EPIPE;
 
 	conn->recovering = conn->broken = true;
+	ARAX_FAULT_POINT(CLIENT_RECOVERS);
 	connection_reap_locked(conn);
 	finish_host_turns(conn);
 	uint32_t number = atomic_load(&conn->shm->crash.signal);

@@ -8,6 +8,7 @@
 
 #include "transport/build.h"
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 #include <dirent.h>
@@ -378,8 +379,10 @@ static int cache_store(struct arax_cache *cache, const char *key, const void *da
 	if (file < 0)
 		return -errno;
 	int error = cache_write(file, &header, sizeof(header));
+	ARAX_FAULT_POINT(ARAXD_CACHE_WRITES);
 	if (!error)
 		error = cache_write(file, data, size);
+	ARAX_FAULT_POINT(ARAXD_CACHE_WRITTEN);
 	if (close(file) < 0 && !error)
 		error = -errno;
 	if (!error && renameat(cache->directory, temporary, cache->directory, path) < 0)

@@ -14,6 +14,7 @@
 #include "kernels/tree.h"
 #include "transport/build.h"
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
 
@@ -155,11 +156,13 @@ static _Noreturn void job_child(const struct zygote *zygote, const struct job *j
 	if (getppid() != parent)
 		_exit(1);
 	setpgid(0, 0);
+	ARAX_FAULT_POINT(COMPILE_JOB_BEGINS);
 	job_default_signals();
 	dup2(job->output, STDOUT_FILENO);
 	dup2(job->output, STDERR_FILENO);
 	if (job_enter(zygote, job, request, variants) < 0)
 		_exit(2);
+	ARAX_FAULT_POINT(COMPILE_JOB_ENTERED);
 	/* Another user than before has lost it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -168,9 +171,11 @@ static _Noreturn void job_child(const struct zygote *zygote, const struct job *j
 	    job_variants(variants, &registry) < 0 ||
 	    build_run(&zygote->pocl, data, size, registry, &writer) < 0)
 		_exit(3);
+	ARAX_FAULT_POINT(COMPILE_JOB_BUILT);
 	if (zygote_write_all(job->result, writer.data, writer.size) < 0 ||
 	    fcntl(job->result, F_ADD_SEALS, SEALS) < 0)
 		_exit(4);
+	ARAX_FAULT_POINT(COMPILE_JOB_WRITTEN);
 	_exit(0);
 }
 
@@ -251,6 +256,7 @@ static int job_end(struct zygote *zygote, struct job *job)
 
 	/* Not yet waited for, so the group's number is still its own. */
 	kill(-job->pid, SIGKILL);
+	ARAX_FAULT_POINT(COMPILE_JOB_ENDED);
 	if (waitid(P_PID, (id_t)job->pid, &how, WEXITED) < 0)
 		return -errno;
 	if (how.si_code == CLD_EXITED && how.si_status == 0 && job_result_good(job->result)) {
@@ -261,6 +267,7 @@ static int job_end(struct zygote *zygote, struct job *job)
 		if (fd >= 0)
 			close(fd);
 	}
+	ARAX_FAULT_POINT(COMPILE_ANSWERED);
 	job_release(zygote, job);
 	return error;
 }
@@ -301,6 +308,7 @@ static int job_start(struct zygote *zygote, uint64_t id, int request, int varian
 		error = job->pid < 0 ? -errno : 0;
 	}
 	if (!error) {
+		ARAX_FAULT_POINT(COMPILE_FORKED);
 		setpgid(job->pid, job->pid);
 		job->pidfd = (int)syscall(SYS_pidfd_open, job->pid, 0);
 		job->deadline_ns = arax_now_ns() + zygote->time_limit_ns;
@@ -323,6 +331,7 @@ static int zygote_request(struct zygote *zygote)
 
 	if (n <= 0)
 		return n == 0 ? -ESHUTDOWN : (int)n;
+	ARAX_FAULT_POINT(COMPILE_ASKED);
 	int error = -EPROTO;
 	if (n == sizeof(message) && message.head.magic == ARAX_CONTROL_MAGIC &&
 	    message.head.type == ARAX_CONTROL_COMPILE && fds[0] >= 0)
@@ -510,8 +519,10 @@ int main(int argc, char **argv)
 	prctl(PR_SET_NAME, "arax-compile");
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* without araxd nobody asks; it is single-threaded */
 	error = zygote_prepare(&zygote);
+	ARAX_FAULT_POINT(COMPILE_WARM);
 	if (!error)
 		error = zygote_ready(&zygote);
+	ARAX_FAULT_POINT(COMPILE_READY);
 	if (!error)
 		error = zygote_serve(&zygote);
 	if (error)

@@ -18,6 +18,7 @@
 #include "scheduler/araxd_work.h"
 #include "scheduler/pool.h"
 #include "scheduler/status.h"
+#include "transport/fault_point.h"
 #include "transport/wake.h"
 
 #include <errno.h>
@@ -261,6 +262,7 @@ static int araxd_open(struct araxd *daemon, const struct options *options)
 			araxd_error("%s: %s", daemon->socket_path, strerror(-result));
 		return result;
 	}
+	ARAX_FAULT_POINT(ARAXD_LISTENS);
 	result = config_load(&daemon->config, options->config, daemon->system, error);
 	if (result) {
 		araxd_error("%s", error[0] ? error : strerror(-result));
@@ -289,6 +291,7 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 		error = -errno;
 	if (!error)
 		error = work_open(daemon);
+	ARAX_FAULT_POINT(ARAXD_HAS_WORK_DIRECTORY);
 	if (!error)
 		error = loop_init(&daemon->loop);
 	if (!error)
@@ -316,6 +319,7 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 	pool_fill(daemon->pool);
 	araxd_idle(daemon);
 	sd_notify(0, "READY=1\nSTATUS=Serving");
+	ARAX_FAULT_POINT(ARAXD_STARTED);
 	return 0;
 }
 

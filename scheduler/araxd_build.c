@@ -12,6 +12,7 @@
 #include "scheduler/araxd_variants.h"
 #include "scheduler/pool.h"
 #include "transport/build.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
 
@@ -167,6 +168,7 @@ static int build_send(struct builder *builder, struct build *build)
 	const int fds[] = {build->fd, build->variants};
 	int error = arax_socket_send(builder->child.control.fd, &message, sizeof(message), fds,
 				     build->variants < 0 ? 1 : 2);
+	ARAX_FAULT_POINT(ARAXD_BUILD_SENT);
 	if (!error) {
 		build->id = message.head.id;
 		build->attempts++;
@@ -329,6 +331,7 @@ static void builder_result(struct builder *builder, struct build *build, int err
 	const void *data = NULL;
 	size_t size = 0;
 
+	ARAX_FAULT_POINT(ARAXD_BUILD_RESULT);
 	if (!error && arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size) < 0)
 		error = EPROTO;
 	if (data && build->variants >= 0)
@@ -343,6 +346,7 @@ static void builder_result(struct builder *builder, struct build *build, int err
 		struct arax_cache *cache = builder_cache(builder, &build->domain);
 		int kept = cache ? arax_cache_put(cache, build->key, fd) : 0;
 
+		ARAX_FAULT_POINT(ARAXD_CACHED);
 		if (kept < 0)
 			araxd_warn("a build is not cached: %s", strerror(-kept));
 	}

@@ -25,8 +25,17 @@ extern char **environ;
 static bool child_passes(const char *variable)
 {
 	static const char *const names[] = {
-	    "PATH=",	     "LANG=",	       "ARAX_LOG=", "ASAN_OPTIONS=",
-	    "TSAN_OPTIONS=", "UBSAN_OPTIONS=", "POCL_"};
+	    "PATH=",
+	    "LANG=",
+	    "ARAX_LOG=",
+	    "ASAN_OPTIONS=",
+	    "TSAN_OPTIONS=",
+	    "UBSAN_OPTIONS=",
+	    "POCL_",
+#ifdef ARAX_FAULT_POINTS
+	    "ARAX_FAULT_PAGE=",
+#endif
+	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strncmp(variable, names[i], strlen(names[i])) == 0)

@@ -11,6 +11,7 @@
 #include "scheduler/pool.h"
 #include "scheduler/araxd_variants.h"
 #include "scheduler/status.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
@@ -130,6 +131,7 @@ void client_free(struct client *client)
 		}
 	}
 	daemon->nclients--;
+	ARAX_FAULT_POINT(ARAXD_CLIENT_GONE);
 	request_drop(&daemon->waiting, client);
 	manage_drop(client);
 	builder_drop(daemon->builder, client);
@@ -262,6 +264,7 @@ static int client_attach(struct request *request)
 	/* Who traces knows of it before it does anything. */
 	trace_begun(daemon, client->tenant);
 	client_reply(client, &reply.head, sizeof(reply), &request->head, 0, fds, 3);
+	ARAX_FAULT_POINT(ARAXD_ATTACHED);
 	close(fds[0]);
 	close(fds[1]);
 	return 0;
@@ -510,6 +513,7 @@ static void client_ready(struct source *source, uint32_t events)
 		return;
 	if (n <= 0)
 		return client_free(client);
+	ARAX_FAULT_POINT(ARAXD_ASKED);
 	client_message(client, &message, (size_t)n, &fds[0]);
 	for (int i = 0; i < ARAX_FDS_MAX; i++)
 		if (fds[i] >= 0)
@@ -644,6 +648,7 @@ void client_accept(struct araxd *daemon)
 		return;
 	}
 	daemon->refused = 0;
+	ARAX_FAULT_POINT(ARAXD_ACCEPTED);
 	int error = client_new(daemon, fd);
 	if (error)
 		client_refuse(fd, -error);

@@ -7,6 +7,7 @@
 
 #include "kernels/cache.h"
 #include "scheduler/araxd_build.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/socket.h"
 
@@ -64,6 +65,7 @@ int costs_hand_out(struct araxd *daemon, struct tenant *tenant)
 					       &fd, 1);
 	}
 	close(fd);
+	ARAX_FAULT_POINT(ARAXD_COSTS_HANDED_OUT);
 	return error;
 }
 

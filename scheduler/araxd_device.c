@@ -6,6 +6,7 @@
 #include "scheduler/araxd_device.h"
 
 #include "scheduler/araxd_manage.h"
+#include "transport/fault_point.h"
 #include "transport/wake.h"
 
 #include <errno.h>
@@ -347,6 +348,7 @@ int devices_answer(struct devices *devices, struct tenant *tenant,
 	for (struct link *l = tenant->links; l; l = l->next_of_tenant) {
 		if (l->index != answer->index || l->state != LINK_DRAINING)
 			continue;
+		ARAX_FAULT_POINT(ARAXD_DRAINED);
 		araxd_info("tenant %d has drained device %s", tenant->pid, l->device->name);
 		link_free(l);
 		devices_change(devices);

@@ -9,6 +9,7 @@
  */
 #include "scheduler/araxd_device.h"
 
+#include "transport/fault_point.h"
 #include "transport/wake.h"
 
 #include <string.h>
@@ -120,6 +121,7 @@ void lease_update(struct devices *devices)
 	if (!n)
 		return timer_clear(&daemon->loop, &devices->lease);
 	uint64_t again = lease_decide(mode_of(daemon), slots_of(devices), leases, n, now);
+	ARAX_FAULT_POINT(ARAXD_LEASES);
 	for (unsigned i = 0; i < n; i++) {
 		active += leases[i]->active;
 		told &= tenant_tell(tenants[i]);

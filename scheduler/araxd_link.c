@@ -6,6 +6,7 @@
  */
 #include "scheduler/araxd_device.h"
 
+#include "transport/fault_point.h"
 #include "transport/link.h"
 #include "transport/protocol.h"
 #include "transport/socket.h"
@@ -157,8 +158,10 @@ static bool link_begin(struct link *link, const struct lease *lease)
 	} else {
 		(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
 	}
+	ARAX_FAULT_POINT(ARAXD_LINK_HALF_KNOWN);
 	if (!link_say(link, ARAX_DEVICE_ADD, lease, link->fd))
 		return false;
+	ARAX_FAULT_POINT(ARAXD_LINKED);
 	link->tenant_knows = true;
 	link->state = LINK_UP;
 	link->told = *lease;
@@ -202,6 +205,7 @@ bool link_tell(struct link *link)
 		if (!link->told_drain) {
 			if (!link_say(link, ARAX_DEVICE_DRAIN, &none, -1))
 				return false;
+			ARAX_FAULT_POINT(ARAXD_DRAINS);
 			link->told_drain = true;
 		}
 		return true;

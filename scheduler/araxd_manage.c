@@ -8,6 +8,7 @@
 #include "scheduler/araxd_device.h"
 #include "scheduler/araxd_variants.h"
 #include "scheduler/policy_rules.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
@@ -198,6 +199,7 @@ static int reload(struct araxd *daemon, char *text, size_t size)
 	keep_fixed(&next, &daemon->config, text, size);
 	araxd_idle_seconds(daemon, &next);
 	bool policy = policy_differs(&daemon->config, &next);
+	ARAX_FAULT_POINT(ARAXD_RELOADS);
 	daemon->config = next;
 	devices_configure(daemon->devices);
 	result = variants_load(daemon);
@@ -210,6 +212,7 @@ static int reload(struct araxd *daemon, char *text, size_t size)
 	timer_clear(&daemon->loop, &daemon->idle_timer);
 	araxd_idle(daemon);
 	devices_change(daemon->devices);
+	ARAX_FAULT_POINT(ARAXD_RELOADED);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/tree.h"
 #include "scheduler/araxd_sandbox.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
@@ -288,6 +289,7 @@ uint64_t seat_start(struct seat *seat)
 		devices_seat_ended(seat);
 		return 0;
 	}
+	ARAX_FAULT_POINT(ARAXD_DEVICE_STARTED);
 	seat->state = SEAT_STARTING;
 	seat->pid = seat->child.pid;
 	timer_set(&daemon->loop, &seat->timer, DEVICE_DISCOVERY_MS);

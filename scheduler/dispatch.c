@@ -8,6 +8,7 @@
  * sleeps in one place, tenant_wake, where the client and the devices' threads ring.
  */
 #include "scheduler/dispatch_internal.h"
+#include "transport/fault_point.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -304,6 +305,7 @@ static int take_record(struct dispatch *d)
 		d->why = "malformed record";
 		return -EPROTO;
 	}
+	ARAX_FAULT_POINT(TENANT_RECORD_READ);
 	/* What the client has ended before it sent this is over for it, and so has to be for whatever
 	 * the record brings: an event that is complete is no longer waited for. */
 	int rc = arax_ring_pending(&d->hq) ? drain_host(d) : 0;

@@ -6,6 +6,8 @@
  */
 #include "scheduler/dispatch_internal.h"
 
+#include "transport/fault_point.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +79,7 @@ static void box_run(const struct command *c)
 		copy_box(c->dispatch->config.arena, c->work);
 	else
 		fill_box(c->dispatch->config.arena, c->work);
+	ARAX_FAULT_POINT(TENANT_COPIES);
 }
 
 static void *engine_main(void *arg)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "devices/remote.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 struct message {
@@ -158,6 +159,7 @@ static int device_add(struct dispatch *d, const struct arax_control_device *m, i
 	d->remote |= 1u << m->index;
 	d->polled |= 1u << m->index;
 	d->graph.as_if = true;
+	ARAX_FAULT_POINT(TENANT_DEVICE_ADDED);
 	return 0;
 }
 
@@ -170,6 +172,7 @@ static int apply_device(struct dispatch *d, const struct arax_control_device *m,
 		dispatch_device_lease(d, m->index, m->share, m->depth);
 		return 0;
 	case ARAX_DEVICE_DRAIN:
+		ARAX_FAULT_POINT(TENANT_DRAINS);
 		dispatch_device_drain(d, m->index);
 		return 0;
 	case ARAX_DEVICE_ONLINE:
@@ -208,6 +211,7 @@ static void apply(struct dispatch *d, const struct message *m)
 			device_log(d, "learned times: %s", strerror(-rc));
 		return;
 	}
+	ARAX_FAULT_POINT(TENANT_DEVICE_TOLD);
 	int rc = apply_device(d, &m->device, m->fds[0]);
 	if (rc)
 		device_log(d, "device %s: %s", m->device.name, strerror(-rc));

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "transport/fault_point.h"
 #include "transport/wake.h"
 
 #define FIRST_NS 100000000u /* after the first launch; then seldom */
@@ -81,5 +82,6 @@ void costs_keep(struct dispatch *d)
 	atomic_store(&d->costs.page->size, 0);
 	size_t size = policy_costs_save(d->objects.costs, names, n, d->costs.page->text,
 					sizeof(d->costs.page->text));
+	ARAX_FAULT_POINT(TENANT_COSTS_WRITTEN);
 	atomic_store(&d->costs.page->size, (uint32_t)size);
 }

@@ -11,6 +11,7 @@
  * a client that uses the slot again at once finds the dispatcher able to learn that it is free.
  */
 #include "scheduler/dispatch_internal.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ static int publish_locked(struct dispatch *d, struct command *c, int status)
 	atomic_store_explicit(&slot->result, c->result, memory_order_relaxed);
 	atomic_store_explicit(&slot->status, status, memory_order_release);
 	d->since_room++;
+	ARAX_FAULT_POINT(TENANT_OUTCOME_WRITTEN);
 	return arax_ring_push(&d->cq, ARAX_ENTRY(ARAX_CQ_COMPLETE, c->slot));
 }
 
@@ -48,7 +50,9 @@ static int publish_locked(struct dispatch *d, struct command *c, int status)
 static void wake_client(struct dispatch *d, uint32_t slot)
 {
 	struct arax_shm *shm = d->shm;
+	ARAX_FAULT_POINT(TENANT_ENTRY_PUSHED);
 	arax_wake_ring_if(&shm->client_wake, &shm->client_slot, &shm->slots[slot].waited);
+	ARAX_FAULT_POINT(TENANT_CLIENT_WOKEN);
 	if (d->since_room < ARAX_ROOM)
 		return;
 	d->since_room = 0;
@@ -99,6 +103,7 @@ int host_announce(struct dispatch *d, struct command *c)
 		d->why = "completion ring";
 		return -EPROTO;
 	}
+	ARAX_FAULT_POINT(TENANT_HOST_ANNOUNCED);
 	arax_wake_ring_all(&d->shm->client_wake, &d->shm->client_slot);
 	return 0;
 }
@@ -143,6 +148,7 @@ void command_retire(struct dispatch *d, struct command *c, int status)
 		object_unref(&d->objects, &c->queue->object);
 	c->queue = NULL;
 	d->inflight--;
+	ARAX_FAULT_POINT(TENANT_RETIRED);
 	stats_depth(d);
 }
 
@@ -275,6 +281,7 @@ static int host_completed(struct dispatch *d, uint32_t entry)
 		d->why = "host completion of a command that is not the client's";
 		return -EPROTO;
 	}
+	ARAX_FAULT_POINT(TENANT_HOST_ENDED);
 	/* The slot may be in use again already, so the entry alone says how it ended. */
 	int status = failed ? STATUS_OUT_OF_RESOURCES : 0;
 	if (c->trace_id && !c->end_ns)

@@ -5,6 +5,7 @@
  * alone, because all kernels of the tenant share one standard output.
  */
 #include "scheduler/dispatch_internal.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -242,9 +243,11 @@ int launch_on(struct dispatch *d, struct command *c, unsigned device)
 	int rc = prepare(d, c, device, &launch, &stream);
 	if (rc)
 		return rc;
+	ARAX_FAULT_POINT(TENANT_LAUNCHES);
 	if (c->inlined) {
 		stats_running(d, device, true);
 		rc = dev->ops->launch(dev, stream, &launch);
+		ARAX_FAULT_POINT(TENANT_LAUNCHED);
 		stats_running(d, device, false);
 		return rc;
 	}

@@ -5,6 +5,7 @@
  * is not defined here is a client's mistake and ends its tenant.
  */
 #include "scheduler/dispatch_internal.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 
@@ -127,6 +128,7 @@ int handler_program_load(struct dispatch *d, const struct arax_record *record)
 	if (!defined(d, op->program, (struct object *)program))
 		return command_end(d, c, STATUS_OUT_OF_HOST_MEMORY);
 	struct arax_device_program *loaded;
+	ARAX_FAULT_POINT(TENANT_PROGRAM_LOADS);
 	stats_add(&d->stats->programs, 1);
 	POLICY_FOR_EACH(i, d->discrete)
 	{

@@ -14,6 +14,7 @@
 #include "scheduler/araxd_manage.h"
 #include "scheduler/status.h"
 #include "scheduler/zygote.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
@@ -189,6 +190,7 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 	bool failed = tenant->state != TENANT_ATTACHED && tenant->state != TENANT_SURPLUS;
 	char text[sizeof(tenant->refused)];
 
+	ARAX_FAULT_POINT(ARAXD_TENANT_ENDED);
 	child_describe(how, text, sizeof(text));
 	if (tenant->refused[0])
 		snprintf(text, sizeof(text), "%s", tenant->refused);
@@ -339,6 +341,7 @@ static void tenant_message(struct child *child, const struct arax_control_head *
 		return;
 	}
 	tenant->state = TENANT_READY;
+	ARAX_FAULT_POINT(ARAXD_TENANT_READY);
 	pool->failures = 0;
 	pool->error[0] = '\0';
 	araxd_progress(pool->daemon);
@@ -390,6 +393,7 @@ static void pool_forked(struct zygote *zygote, uint64_t id, int pid)
 		tenant = tenant->next;
 	if (!tenant)
 		return;
+	ARAX_FAULT_POINT(ARAXD_SPAWN_ANSWERED);
 	tenant->spawn = 0;
 	tenant->pid = pid;
 	if (error)
@@ -592,6 +596,7 @@ static int pool_arena_again(int former, uint64_t size)
 	if (has < 0 || (has & (seals | F_SEAL_WRITE)) != seals || fstat(former, &st) < 0 ||
 	    (uint64_t)st.st_size != size || st.st_blksize != sysconf(_SC_PAGESIZE))
 		return -EINVAL;
+	ARAX_FAULT_POINT(ARAXD_ARENA_AGAIN);
 	int fd = fcntl(former, F_DUPFD_CLOEXEC, 3);
 	return fd < 0 ? -errno : fd;
 }
@@ -653,11 +658,13 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	int error = pool_grant_make(&grant, start->arena_size, former);
 	if (!error)
 		error = trace_share(&grant.trace, &client->trace);
+	ARAX_FAULT_POINT(ARAXD_GRANTED);
 	struct tenant *tenant = error ? NULL : pool_send_start(pool, client, start, &grant);
 	if (!tenant) {
 		pool_grant_close(&grant);
 		return error ? error : -EAGAIN;
 	}
+	ARAX_FAULT_POINT(ARAXD_TENANT_STARTED);
 	tenant->state = TENANT_ATTACHED;
 	tenant->client = client;
 	tenant->client_pid = client->pid;

@@ -22,6 +22,7 @@
 #include "scheduler/tenant_watch.h"
 #include "scheduler/tenant_zygote.h"
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/protocol.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
@@ -138,9 +139,11 @@ static void send_ready(struct tenant *t)
 		fail("device description", fd);
 	/* Before the client there is the sandbox. */
 	seal(t);
+	ARAX_FAULT_POINT(TENANT_SEALED);
 	int rc = arax_socket_send(CONTROL_FD, &ready, sizeof(ready), &fd, 1);
 	if (rc)
 		fail("READY", rc);
+	ARAX_FAULT_POINT(TENANT_READY);
 	close(fd);
 }
 
@@ -155,6 +158,7 @@ static int wait_start(struct tenant *t)
 	if (n != sizeof(t->start) || t->start.head.magic != ARAX_CONTROL_MAGIC ||
 	    t->start.head.type != ARAX_CONTROL_START || fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
 		return -EPROTO;
+	ARAX_FAULT_POINT(TENANT_STARTED);
 	t->arena_fd = fds[0];
 	t->link_fd = fds[1];
 	t->stats_fd = fds[2];
@@ -236,12 +240,14 @@ static void settle_address(struct tenant *t)
 			fail("MAP", n < 0 ? (int)n : -EPROTO);
 		map.head.error = map_arena(t, map.base);
 		map.head.type |= ARAX_CONTROL_REPLY;
+		ARAX_FAULT_POINT(TENANT_MAPPED);
 		int rc = arax_socket_send(t->link_fd, &map, sizeof(map), NULL, 0);
 		if (rc == -EPIPE || rc == -ECONNRESET)
 			tenant_leave(0);
 		if (rc)
 			fail("MAP reply", rc);
 	}
+	ARAX_FAULT_POINT(TENANT_SETTLED);
 	close(t->arena_fd);
 	tenant_crash_at(&((struct arax_shm *)t->arena)->crash);
 }
@@ -280,6 +286,7 @@ static void drained(void *arg, unsigned index)
 	    .index = index,
 	};
 	(void)arg;
+	ARAX_FAULT_POINT(TENANT_DRAINED);
 	int rc = arax_socket_send(CONTROL_FD, &answer, sizeof(answer), NULL, 0);
 	if (rc && rc != -EPIPE && rc != -ECONNRESET)
 		tenant_log("answer to DRAIN: %s", strerror(-rc));
@@ -330,7 +337,9 @@ int main(int argc, char **argv)
 	if (has_option(argv, "--zygote"))
 		tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
 	set_up(&tenant);
+	ARAX_FAULT_POINT(TENANT_ENTERED);
 	start_devices(&tenant);
+	ARAX_FAULT_POINT(TENANT_HAS_DEVICES);
 	warm_up(&tenant);
 	send_ready(&tenant);
 	int rc = wait_start(&tenant);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
 
@@ -188,6 +189,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 _Noreturn void tenant_leave(int status)
 {
+	ARAX_FAULT_POINT(TENANT_LEAVES);
 	if (cache_dir[0])
 		nftw(cache_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	_exit(status);

@@ -24,6 +24,7 @@
 
 #include "scheduler/tenant_setup.h"
 #include "transport/control.h"
+#include "transport/fault_point.h"
 #include "transport/socket.h"
 
 /* Moves a descriptor to a place, out of which another one goes. Return: the place or -1. */
@@ -38,6 +39,7 @@ static int keep_descriptor(int fd, int place, int *other)
 static void become_tenant(int control, int socket, char **argv, const char *work,
 			  struct sandbox *sandbox)
 {
+	ARAX_FAULT_POINT(TENANT_FORKED);
 	while (*++argv)
 		memset(*argv, 0, strlen(*argv));
 	prctl(PR_SET_NAME, "arax-tenant");
@@ -62,6 +64,7 @@ static bool fork_tenant(int32_t *pid, struct sandbox *sandbox)
 	}
 	pid_t middle = fork();
 	if (middle == 0) {
+		ARAX_FAULT_POINT(ZYGOTE_MIDDLE_BEGINS);
 		*pid = (int32_t)sandbox_unshare_pids(sandbox);
 		if (!*pid) {
 			*pid = (int32_t)fork();
@@ -69,6 +72,7 @@ static bool fork_tenant(int32_t *pid, struct sandbox *sandbox)
 				return true;
 			if (*pid < 0)
 				*pid = -errno;
+			ARAX_FAULT_POINT(ZYGOTE_MIDDLE_FORKED);
 		}
 		_exit(write(ends[1], pid, sizeof(*pid)) != sizeof(*pid));
 	}
@@ -93,6 +97,7 @@ static bool serve_spawn(int control, char **argv, struct sandbox *sandbox,
 		become_tenant(control, socket, argv, spawn->work, sandbox);
 		return true;
 	}
+	ARAX_FAULT_POINT(ZYGOTE_FORKED);
 	close(socket);
 	spawn->head.type |= ARAX_CONTROL_REPLY;
 	spawn->head.error = pid < 0 ? -pid : 0;
@@ -146,6 +151,7 @@ void tenant_zygote(int control, char **argv, struct sandbox *sandbox)
 	int fds[ARAX_FDS_MAX];
 	prctl(PR_SET_NAME, "arax-zygote");
 	share_topology(sandbox);
+	ARAX_FAULT_POINT(ZYGOTE_READY);
 	for (;;) {
 		ssize_t n = arax_socket_recv(control, &spawn, sizeof(spawn), fds, -1);
 		if (n == 0)
@@ -155,6 +161,7 @@ void tenant_zygote(int control, char **argv, struct sandbox *sandbox)
 			tenant_log("not a SPAWN: %s", strerror(n < 0 ? (int)-n : EPROTO));
 			_exit(1);
 		}
+		ARAX_FAULT_POINT(ZYGOTE_ASKED);
 		if (serve_spawn(control, argv, sandbox, &spawn, fds[0]))
 			return;
 	}

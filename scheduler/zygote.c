@@ -4,6 +4,7 @@
  * socket holds it until then.
  */
 #include "scheduler/zygote.h"
+#include "transport/fault_point.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -68,6 +69,7 @@ int zygote_spawn(struct zygote *zygote, struct loop *loop, struct child *tenant,
 		    ? -EPIPE
 		    : arax_socket_send(zygote->child.control.fd, &spawn, sizeof(spawn), &other, 1);
 	close(other);
+	ARAX_FAULT_POINT(ARAXD_SPAWN_ASKED);
 	if (error)
 		child_unexpect(tenant);
 	else
