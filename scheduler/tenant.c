@@ -9,6 +9,7 @@
  * The process ends when its client has gone or has broken the protocol, never for another reason.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@
 #include "transport/shm.h"
 #include "transport/socket.h"
 
-#define CONTROL_FD 3
+#define CONTROL_FD SANDBOX_CONTROL
 #define LIBRARY "libpocl.so.2"
 
 static const char *const device_names[] = {"cpu-basic", "cpu-pthread"};
@@ -41,6 +42,7 @@ struct tenant {
 	int stdout_fd;
 	struct arax_control_start start;
 	int arena_fd, link_fd, stats_fd, trace_fd;
+	int adopt_fd; /* where another araxd connects; -1 */
 	void *arena;
 	uint32_t allowed;
 	const struct policy *policy;
@@ -242,7 +244,6 @@ static void settle_address(struct tenant *t)
 		if (rc)
 			fail("MAP reply", rc);
 	}
-	close(t->arena_fd);
 	tenant_crash_at(&((struct arax_shm *)t->arena)->crash);
 }
 
@@ -258,7 +259,6 @@ static struct arax_stats *map_stats(const struct tenant *t)
 	}
 	if (!stats)
 		tenant_log("no statistics");
-	close(t->stats_fd);
 	return stats;
 }
 
@@ -289,6 +289,12 @@ static _Noreturn void serve(struct tenant *t)
 {
 	const char *why;
 	struct dispatch *dispatch;
+	/* The dispatcher closes the trace; the other two are as they were sent. */
+	const struct tenant_offer offer = {
+	    .adopt = t->adopt_fd,
+	    .fds = {t->stats_fd, t->arena_fd,
+		    t->trace_fd < 0 ? -1 : fcntl(t->trace_fd, F_DUPFD_CLOEXEC, 3)},
+	};
 	const struct dispatch_config config = {
 	    .devices = t->devices,
 	    .ndevices = t->ndevices,
@@ -307,7 +313,7 @@ static _Noreturn void serve(struct tenant *t)
 	int rc = dispatch_new(&config, &dispatch);
 	if (rc)
 		fail("dispatcher", rc);
-	tenant_watch(t->link_fd, CONTROL_FD, dispatch);
+	tenant_watch(t->link_fd, CONTROL_FD, &offer, dispatch);
 	rc = dispatch_run(dispatch, &why);
 	tenant_log("client ended: %s", rc == -EPROTO ? why : strerror(-rc));
 	tenant_leave(1);
@@ -323,12 +329,12 @@ static bool has_option(char **argv, const char *option)
 
 int main(int argc, char **argv)
 {
-	static struct tenant tenant;
+	static struct tenant tenant = {.adopt_fd = -1};
 	(void)argc;
 	load(&tenant, has_option(argv, "--sandbox=off"));
 	tenant.as_if = has_option(argv, "--as-if");
 	if (has_option(argv, "--zygote"))
-		tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
+		tenant.adopt_fd = tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
 	set_up(&tenant);
 	start_devices(&tenant);
 	warm_up(&tenant);
