@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define ATTEMPTS 3 /* tenants that do not even live to know their commands */
+#define DAEMONS 4  /* araxds that die before they give one */
 #define LOAD_SECONDS 30
 #define LOOK_MS 10
 #define FAILED_KEPT 1024
@@ -442,11 +443,35 @@ static void reset_shared(struct connection *conn)
 	atomic_store(&shm->crash.signal, 0);
 }
 
+static bool daemon_gone(int err)
+{
+	return err == -EPIPE || err == -ECONNRESET;
+}
+
+/* Another araxd, started if need be. It knows from its predecessor, or by our arena, what we had.
+ */
+static int find_daemon(struct connection *conn)
+{
+	int daemon = daemon_hello(NULL);
+
+	if (daemon < 0)
+		return daemon;
+	/* The number stays, as below: a forked child closes it. */
+	int err = dup3(daemon, conn->daemon, O_CLOEXEC) < 0 ? -errno : 0;
+	close(daemon);
+	return err;
+}
+
 static int replace(struct recovery *r)
 {
 	struct connection *conn = r->conn;
 	int link = daemon_replace(conn->daemon, conn->arena, conn->size, r->died);
 
+	for (int i = 0; daemon_gone(link) && i < DAEMONS; i++) {
+		link = find_daemon(conn);
+		if (!link)
+			link = daemon_replace(conn->daemon, conn->arena, conn->size, r->died);
+	}
 	if (link < 0)
 		return link;
 	/* The number stays: other threads look at it without the lock. */

@@ -28,6 +28,11 @@ enum sandbox_role { SANDBOX_TENANT, SANDBOX_COMPILER, SANDBOX_DEVICE };
 
 struct sock_fprog;
 
+/* A tenant's: the socket to araxd, and the one where it listens for another araxd. No other one is
+ * accepted from, and what is accepted takes the place of the first. */
+#define SANDBOX_CONTROL 3
+#define SANDBOX_ADOPT 4
+
 /* Where there is a root of our own: what the process that was opened may write, the others read. */
 #define SANDBOX_HOME "/zygote"
 

@@ -104,8 +104,14 @@ static int filter_arguments(scmp_filter_ctx ctx, enum sandbox_role role)
 	error = error
 		    ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
 					SCMP_A0_32(SCMP_CMP_EQ, 0), SCMP_A2_64(SCMP_CMP_EQ, 0));
-	if (role == SANDBOX_TENANT)
-		return error;
+	if (role == SANDBOX_TENANT) {
+		error = error
+			    ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(accept4), 1,
+						SCMP_A0_32(SCMP_CMP_EQ, SANDBOX_ADOPT));
+		return error
+			   ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(dup3), 1,
+					       SCMP_A1_32(SCMP_CMP_EQ, SANDBOX_CONTROL));
+	}
 	/* clone3()'s flags cannot be seen from here; libc then takes clone(). */
 	error = error ?: seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	if (role == SANDBOX_DEVICE) {

@@ -4,11 +4,12 @@
  * out, and watches all of them. One thread; no command of a client passes through it and no code
  * of a client runs in it.
  *
- * Crash-only: applications that have their tenant go on without it. Finding those tenants again
- * after a restart is not there yet.
+ * Crash-only: applications that have their tenant go on without it, and the next araxd takes them
+ * over (araxd_adopt.h).
  */
 #include "scheduler/araxd.h"
 
+#include "scheduler/araxd_adopt.h"
 #include "scheduler/araxd_build.h"
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_device.h"
@@ -316,6 +317,9 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 	daemon->waiting_timer.fire = araxd_expire;
 	daemon->idle_timer.fire = araxd_idle_out;
 	daemon->accept_timer.fire = client_accept_again;
+	error = adopt_all(daemon);
+	if (error)
+		return error;
 	pool_fill(daemon->pool);
 	araxd_idle(daemon);
 	sd_notify(0, "READY=1\nSTATUS=Serving");
@@ -326,7 +330,7 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 static void araxd_stop(struct araxd *daemon)
 {
 	sd_notify(0, "STOPPING=1");
-	socket_close(daemon);
+	adopt_close(daemon);
 	/* Their tenants go on: from here on they belong to nobody. */
 	while (daemon->clients) {
 		daemon->clients->tenant = NULL;
@@ -334,12 +338,15 @@ static void araxd_stop(struct araxd *daemon)
 	}
 	devices_free(daemon->devices);
 	pool_free(daemon->pool);
+	adopt_free(daemon);
 	builder_free(daemon->builder);
 	history_free(daemon->history);
 	variants_free(daemon);
 	loop_remove(&daemon->loop, &daemon->signals);
-	loop_fini(&daemon->loop);
 	work_close(daemon);
+	/* Last: whoever listens next finds everything as it is to stay. */
+	socket_close(daemon);
+	loop_fini(&daemon->loop);
 	if (daemon->spare >= 0)
 		close(daemon->spare);
 	free(daemon->config_path);
@@ -417,7 +424,7 @@ static int araxd_options(struct options *options, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static struct araxd daemon = {
-	    .lock = -1, .work_lock = -1, .listening.fd = -1, .signals.fd = -1};
+	    .lock = -1, .work_lock = -1, .adopt_folder = -1, .listening.fd = -1, .signals.fd = -1};
 	struct options options = {.idle_exit = -1};
 	struct rlimit files;
 	int status = araxd_options(&options, argc, argv);

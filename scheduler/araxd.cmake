@@ -9,9 +9,10 @@ pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 set(CONFIG_SOURCES config.c config_device.c config_scheduling.c policy_rules.c
 	../devices/sim_options.c ../kernels/sandbox_walls.c)
-add_executable(araxd araxd.c araxd_build.c araxd_child.c araxd_client.c araxd_costs.c araxd_device.c
-	araxd_domain.c araxd_lease.c araxd_link.c araxd_loop.c araxd_manage.c araxd_sandbox.c
-	araxd_seat.c araxd_socket.c araxd_trace.c araxd_variants.c araxd_work.c lease.c pool.c pool_cpu.c status.c
+add_executable(araxd araxd.c araxd_adopt.c araxd_build.c araxd_child.c araxd_client.c araxd_costs.c araxd_device.c
+	araxd_domain.c araxd_journal.c araxd_lease.c araxd_link.c araxd_loop.c araxd_manage.c
+	araxd_process.c araxd_sandbox.c
+	araxd_seat.c araxd_socket.c araxd_trace.c araxd_variants.c araxd_work.c history.c journal.c lease.c pool.c pool_cpu.c status.c
 	status_devices.c zygote.c ${CONFIG_SOURCES})
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
 	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")

@@ -23,7 +23,10 @@ struct builder;
 struct history;
 struct devices;
 struct variants;
+struct journal;
 struct araxd;
+
+#define ADOPT_NAME 24 /* bytes of the name of a tenant's socket */
 
 /* One connection. */
 struct client {
@@ -31,6 +34,7 @@ struct client {
 	struct source socket, process; /* the connection, and who is there (pidfd) */
 	pid_t pid;		       /* for people to read; a number decides nothing */
 	struct domain_id id;
+	bool absent;		  /* it has no connection, only a tenant (araxd_adopt.h) */
 	unsigned requests;	  /* of it that wait */
 	uint64_t arena_size;	  /* of its tenants, once it had one */
 	bool attaching;		  /* an ATTACH waits */
@@ -83,6 +87,12 @@ struct araxd {
 	struct history *history;
 	struct devices *devices;
 	struct variants *variants; /* araxd_variants.c; NULL: none were read */
+	/* For the next araxd (araxd_adopt.h). */
+	char *journal_path;
+	struct journal *journal; /* NULL: none */
+	int journal_error;	 /* that has been said */
+	int adopt_folder;	 /* where tenants listen; -1 */
+	uint64_t last_key;
 };
 
 /** araxd_progress() - something became ready: look at the waiting requests again. */

@@ -137,7 +137,8 @@ static void child_process_ready(struct source *source, uint32_t events)
 	siginfo_t how = {0};
 
 	(void)events;
-	if (waitid(P_PIDFD, (id_t)source->fd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0)
+	if (!child->foreign &&
+	    (waitid(P_PIDFD, (id_t)source->fd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0))
 		return;
 	child_close(child);
 	child->ended(child, &how);
@@ -178,6 +179,7 @@ static int child_connect(struct child *child, struct loop *loop)
 
 	child->loop = loop;
 	child->pid = 0;
+	child->foreign = false;
 	child->control = (struct source){.fd = -1, .ready = child_control_ready};
 	child->process = (struct source){.fd = -1, .ready = child_process_ready};
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
@@ -269,6 +271,27 @@ int child_adopt(struct child *child, pid_t pid)
 	return 0;
 }
 
+int child_take(struct child *child, struct loop *loop, pid_t pid, int process, int control)
+{
+	int error = 0;
+
+	child->loop = loop;
+	child->pid = pid;
+	child->foreign = true;
+	child->control = (struct source){.fd = control, .ready = child_control_ready};
+	child->process = (struct source){.fd = process, .ready = child_process_ready};
+	if (control >= 0)
+		error = loop_add(loop, &child->control, EPOLLIN);
+	if (!error)
+		error = loop_add(loop, &child->process, EPOLLIN);
+	if (!error)
+		return 0;
+	loop_forget(loop, &child->control);
+	loop_forget(loop, &child->process);
+	child->pid = 0;
+	return error;
+}
+
 void child_kill(struct child *child)
 {
 	if (child->pid && child->process.fd >= 0)
@@ -297,7 +320,9 @@ void child_finish(struct child *child)
 
 void child_describe(const siginfo_t *how, char *text, size_t size)
 {
-	if (how->si_code == CLD_EXITED)
+	if (how->si_code == 0)
+		snprintf(text, size, "has ended");
+	else if (how->si_code == CLD_EXITED)
 		snprintf(text, size, "exited with %d", how->si_status);
 	else
 		snprintf(text, size, "was ended by SIG%s", sigabbrev_np(how->si_status) ?: "?");

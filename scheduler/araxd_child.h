@@ -18,7 +18,8 @@
 
 struct child {
 	struct loop *loop;
-	pid_t pid; /* 0: not running */
+	pid_t pid;    /* 0: not running */
+	bool foreign; /* an earlier araxd's: nobody here can wait for it */
 	struct child *next;
 	struct source control, process;
 	/* A message came; fds are closed afterwards unless set to -1. */
@@ -52,6 +53,17 @@ int child_adopt(struct child *child, pid_t pid);
 /** child_unexpect() - it will not come; if it comes all the same, it finds its socket closed. */
 void child_unexpect(struct child *child);
 
+/**
+ * child_take() - one that an earlier araxd has started; message and ended are set by the caller
+ * @process: a descriptor of it (pidfd)
+ * @control: a connection to it, or -1
+ *
+ * When it ends nobody knows how: si_code is 0.
+ *
+ * Return: 0, and both descriptors are the child's; -errno.
+ */
+int child_take(struct child *child, struct loop *loop, pid_t pid, int process, int control);
+
 /** child_orphans() - wait for children that nobody here has started. */
 void child_orphans(struct loop *loop);
 
@@ -64,7 +76,7 @@ void child_forget(struct child *child);
 /** child_finish() - kill and wait for it now, without a call. */
 void child_finish(struct child *child);
 
-/** child_describe() - "exited with 1", "was ended by SIGSEGV". */
+/** child_describe() - "exited with 1", "was ended by SIGSEGV", "has ended". */
 void child_describe(const siginfo_t *how, char *text, size_t size);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "scheduler/araxd.h"
 
+#include "scheduler/araxd_adopt.h"
 #include "scheduler/araxd_build.h"
 #include "scheduler/araxd_device.h"
 #include "scheduler/araxd_manage.h"
@@ -24,6 +25,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CLIENT_WAIT_NS (20ull * 1000000000)
@@ -130,7 +132,7 @@ void client_free(struct client *client)
 			break;
 		}
 	}
-	daemon->nclients--;
+	daemon->nclients -= !client->absent;
 	ARAX_FAULT_POINT(ARAXD_CLIENT_GONE);
 	request_drop(&daemon->waiting, client);
 	manage_drop(client);
@@ -173,6 +175,8 @@ void client_tenant_ended(struct client *client, const char *how, uint64_t lived_
 	if (delay_ms > CLIENT_CRASH_DELAY_MS)
 		delay_ms = CLIENT_CRASH_DELAY_MS;
 	client->not_before_ns = arax_now_ns() + delay_ms * 1000000;
+	if (client->absent && client->process.fd < 0)
+		client_free(client); /* it would not be known again */
 }
 
 /* The size of its arena, 0 when its domain has no memory left. What is limited is the file: nobody
@@ -194,6 +198,21 @@ static uint64_t client_arena(const struct client *client, const struct arax_devi
 			return 0;
 	}
 	return limit && limit + ARAX_HEAP_OFFSET < size ? limit + ARAX_HEAP_OFFSET : size;
+}
+
+/* That of a tenant which another araxd has given, or of one that it has; 0: it cannot have so much.
+ * What it is, is looked at by who takes it. */
+static uint64_t client_former(const struct request *request, const struct arax_device_info *info)
+{
+	uint64_t most = client_arena(request->client, info);
+	struct stat st;
+
+	if (request->fd < 0)
+		return most;
+	return fstat(request->fd, &st) == 0 && st.st_size > ARAX_HEAP_OFFSET &&
+		       (uint64_t)st.st_size <= most
+		   ? (uint64_t)st.st_size
+		   : 0;
 }
 
 /* Does any of these devices have a compiler of its own? */
@@ -241,7 +260,7 @@ static int client_attach(struct request *request)
 		return -EAGAIN;
 	}
 	/* One that takes the place of another has what that had. */
-	start.arena_size = client->arena_size ? client->arena_size : client_arena(client, info);
+	start.arena_size = client->arena_size ? client->arena_size : client_former(request, info);
 	if (!start.arena_size)
 		return -EDQUOT;
 	memcpy(start.devices, request->attach.devices, sizeof(start.devices));
@@ -364,6 +383,8 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 	    !client_text_good(attach->policy, sizeof(attach->policy)) ||
 	    !client_text_good(attach->program, sizeof(attach->program)))
 		return EPROTO;
+	if (*arena >= 0 && !client->tenant && !client->arena_size)
+		adopt_return(client);
 	if (client->attaching || (client->tenant && *arena < 0))
 		return EBUSY;
 	if (client->daemon->stopping)
@@ -534,7 +555,7 @@ static int client_admit(const struct araxd *daemon, const struct domain_id *id)
 	if (!daemon->system && id->uid != 0 && id->uid != geteuid())
 		return -EPERM;
 	for (const struct client *c = daemon->clients; c; c = c->next)
-		count += c->id.uid == id->uid;
+		count += !c->absent && c->id.uid == id->uid;
 	return count < daemon->config.max_clients_per_user * CLIENT_CONNECTIONS_PER_TENANT
 		   ? 0
 		   : -EDQUOT;

@@ -5,6 +5,7 @@
  */
 #include "scheduler/araxd_device.h"
 
+#include "scheduler/araxd_journal.h"
 #include "scheduler/araxd_manage.h"
 #include "transport/fault_point.h"
 #include "transport/wake.h"
@@ -72,6 +73,7 @@ static bool tenant_may(const struct tenant *tenant, const struct device *device)
 	char result[CONFIG_LIST];
 
 	return tenant->state == TENANT_ATTACHED && tenant->client && !tenant->refused[0] &&
+	       tenant->arena_fd >= 0 &&
 	       config_narrow(device->name, tenant->client->wanted, result) == 0;
 }
 
@@ -103,10 +105,25 @@ static void device_serve(struct device *device, struct tenant *tenant)
 
 /* ---- who should not */
 
+static void link_settle_old(struct link *link)
+{
+	uint64_t now = arax_now_ns();
+
+	if (link->state == LINK_DRAINING && link->deadline_ns <= now)
+		link->state = LINK_LOST;
+	uint64_t ms = link->state == LINK_LOST ? AGAIN_MS : (link->deadline_ns - now) / 1000000 + 1;
+	struct devices *devices = link->device->daemon->devices;
+	if (!link_tell(link))
+		ms = AGAIN_MS;
+	devices_again(devices, ms);
+}
+
 static void link_settle(struct link *link)
 {
 	struct device *device = link->device;
 
+	if (link->old)
+		return link_settle_old(link);
 	if (device_wanted(device)) {
 		if (link->state == LINK_DRAINING)
 			link->state = LINK_UP;
@@ -126,7 +143,7 @@ static void link_settle(struct link *link)
 
 static bool seat_needed(const struct seat *seat)
 {
-	if (!device_wanted(seat->device))
+	if (!device_wanted(seat->device) || seat->old)
 		return false;
 	for (const struct tenant *t = pool_tenants(seat->device->daemon->pool); t; t = t->next)
 		if (tenant_may(t, seat->device) && seat_find(seat->device, t) == seat)
@@ -139,7 +156,7 @@ static void seat_settle(struct seat *seat)
 {
 	struct device *device = seat->device;
 	uint64_t idle_ms = (arax_now_ns() - seat->unused_ns) / 1000000;
-	bool keep = device->config.shared && device_wanted(device);
+	bool keep = !seat->old && device->config.shared && device_wanted(device);
 
 	if (seat->links || seat_needed(seat) ||
 	    (seat->probe && seat->state == SEAT_STARTING && device_wanted(device)))
@@ -506,6 +523,34 @@ void devices_configure(struct devices *devices)
 	}
 	if (devices->list)
 		devices_change(devices);
+}
+
+/* One that is not in the configuration any more. */
+static struct device *device_former(struct devices *devices, const char *name)
+{
+	static const struct config_device none;
+
+	for (struct device *d = devices->list; d; d = d->next)
+		if (d->leaving && strcmp(d->name, name) == 0)
+			return d;
+	device_add(devices, &none, name);
+	struct device *device = device_find(devices, name);
+	if (device) {
+		device->leaving = true;
+		device->deadline_ns = arax_now_ns() + DEVICE_DRAIN_MS * 1000000ull;
+	}
+	return device;
+}
+
+void devices_take(struct devices *devices, struct tenant *tenant, const struct record_link *record)
+{
+	struct device *device = device_find(devices, record->device);
+
+	if (!device)
+		device = device_former(devices, record->device);
+	if (device)
+		link_take(device, seat_take(device, record), tenant, record->index);
+	devices_change(devices);
 }
 
 int devices_new(struct araxd *daemon, struct devices **devices)

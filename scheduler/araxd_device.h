@@ -54,6 +54,8 @@ struct seat {
 	struct domain_id domain;
 	enum seat_state state;
 	bool probe; /* nobody asked for it */
+	bool old;   /* an earlier araxd's: it goes when the tenants that it has have left it */
+	struct process_id process;
 	char *work;
 	char said[128]; /* why it is ended by us, or its own last words; "" */
 	unsigned lines;
@@ -86,10 +88,15 @@ struct link {
 	enum link_state state;
 	int fd; /* of its memory, until the tenant has it; -1 */
 	bool process_knows, tenant_knows, told_drain, told_lost;
-	struct lease told;		    /* what both know */
+	bool noted;	      /* in the journal */
+	bool old;	      /* an earlier araxd's: it is drained, and another takes its place */
+	uint64_t deadline_ns; /* old: then it is lost */
+	struct lease told;    /* what both know */
 	uint64_t commands, busy_ns;	    /* in its account when the arbiter looked last */
 	struct link *next, *next_of_tenant; /* at the seat */
 };
+
+struct record_link;
 
 struct devices {
 	struct araxd *daemon;
@@ -116,6 +123,9 @@ void devices_notice(struct devices *devices);
 
 /** devices_detach() - a tenant has ended. */
 void devices_detach(struct devices *devices, struct tenant *tenant);
+
+/** devices_take() - a tenant of an earlier araxd's is linked to a process of a device. */
+void devices_take(struct devices *devices, struct tenant *tenant, const struct record_link *record);
 
 /** devices_answer() - a tenant says that a device is drained. Return: 0 or -EPROTO. */
 int devices_answer(struct devices *devices, struct tenant *tenant,
@@ -147,6 +157,9 @@ struct seat *seat_find(const struct device *device, const struct tenant *tenant)
  */
 struct seat *seat_new(struct device *device, struct tenant *tenant);
 
+/** seat_take() - the process of an earlier araxd's; NULL: it has gone. */
+struct seat *seat_take(struct device *device, const struct record_link *record);
+
 /** seat_start() - start its process, unless it must wait. Return: ms to wait, 0: it runs. */
 uint64_t seat_start(struct seat *seat);
 
@@ -168,6 +181,10 @@ void seat_free(struct seat *seat);
 
 /** link_new() - both are told of it with its first lease. Return: 0 or -errno. */
 int link_new(struct seat *seat, struct tenant *tenant);
+
+/** link_take() - of an earlier araxd's, to be drained; seat: NULL when its process has gone.
+ * Without memory it is left as it is. */
+void link_take(struct device *device, struct seat *seat, struct tenant *tenant, unsigned index);
 
 /** link_free() - unlink and forget. */
 void link_free(struct link *link);

@@ -5,6 +5,7 @@
  * with what holds then; a process that does not is ended.
  */
 #include "scheduler/araxd_device.h"
+#include "scheduler/araxd_journal.h"
 
 #include "transport/fault_point.h"
 #include "transport/link.h"
@@ -70,6 +71,29 @@ int link_new(struct seat *seat, struct tenant *tenant)
 	return 0;
 }
 
+void link_take(struct device *device, struct seat *seat, struct tenant *tenant, unsigned index)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return;
+	link->fd = -1;
+	link->device = device;
+	link->seat = seat;
+	link->tenant = tenant;
+	link->number = ++device->daemon->devices->last_link;
+	link->index = index;
+	link->state = seat ? LINK_DRAINING : LINK_LOST;
+	link->tenant_knows = link->noted = link->old = true;
+	link->deadline_ns = arax_now_ns() + DEVICE_DRAIN_MS * 1000000ull;
+	if (seat) {
+		link->next = seat->links;
+		seat->links = link;
+	}
+	link->next_of_tenant = tenant->links;
+	tenant->links = link;
+}
+
 static void link_leave_seat(struct link *link)
 {
 	struct arax_control_link message = {.link = link->number};
@@ -91,6 +115,7 @@ static void link_leave_seat(struct link *link)
 
 void link_free(struct link *link)
 {
+	note_unlink(link);
 	link_leave_seat(link);
 	for (struct link **at = &link->tenant->links; *at; at = &(*at)->next_of_tenant) {
 		if (*at == link) {
@@ -159,6 +184,7 @@ static bool link_begin(struct link *link, const struct lease *lease)
 		(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
 	}
 	ARAX_FAULT_POINT(ARAXD_LINK_HALF_KNOWN);
+	note_link(link);
 	if (!link_say(link, ARAX_DEVICE_ADD, lease, link->fd))
 		return false;
 	ARAX_FAULT_POINT(ARAXD_LINKED);

@@ -41,11 +41,18 @@ int loop_change(struct loop *loop, struct source *source, uint32_t events)
 
 void loop_remove(struct loop *loop, struct source *source)
 {
-	if (source->fd < 0)
-		return;
+	int fd = source->fd;
+
+	loop_forget(loop, source);
+	if (fd >= 0)
+		close(fd);
+}
+
+void loop_forget(struct loop *loop, struct source *source)
+{
 	/* Explicitly: a duplicate elsewhere would keep it in the set. */
-	epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
-	close(source->fd);
+	if (source->fd >= 0)
+		epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
 	source->fd = -1;
 }
 

@@ -44,6 +44,9 @@ int loop_change(struct loop *loop, struct source *source, uint32_t events);
 /** loop_remove() - stop watching and close the descriptor; nothing happens when it is -1. */
 void loop_remove(struct loop *loop, struct source *source);
 
+/** loop_forget() - stop watching; the descriptor is the caller's again, and source->fd -1. */
+void loop_forget(struct loop *loop, struct source *source);
+
 /** timer_set() - fire once after so many milliseconds, instead of what was set before. */
 void timer_set(struct loop *loop, struct timer *timer, uint64_t after_ms);
 void timer_clear(struct loop *loop, struct timer *timer);

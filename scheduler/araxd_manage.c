@@ -6,6 +6,7 @@
 #include "scheduler/araxd_manage.h"
 
 #include "scheduler/araxd_device.h"
+#include "scheduler/araxd_journal.h"
 #include "scheduler/araxd_variants.h"
 #include "scheduler/policy_rules.h"
 #include "transport/fault_point.h"
@@ -96,6 +97,7 @@ static unsigned policy_set(struct araxd *daemon, const uid_t *of, bool own_too, 
 		if (t->state != TENANT_ATTACHED || (of && t->id.uid != *of) ||
 		    (t->own_policy && !own_too))
 			continue;
+		note_policy(t, policy);
 		snprintf(t->policy, sizeof(t->policy), "%s", policy);
 		policy_send(daemon, t, argument);
 		count++;

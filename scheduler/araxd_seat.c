@@ -6,6 +6,7 @@
 #include "scheduler/araxd_device.h"
 
 #include "kernels/tree.h"
+#include "scheduler/araxd_journal.h"
 #include "scheduler/araxd_sandbox.h"
 #include "transport/fault_point.h"
 #include "transport/protocol.h"
@@ -26,8 +27,10 @@
 struct seat *seat_find(const struct device *device, const struct tenant *tenant)
 {
 	for (struct seat *s = device->seats; s; s = s->next)
-		if (s->owner ? s->owner == tenant
-			     : device->config.shared && domain_same(&s->domain, &tenant->id))
+		if (s->old)
+			continue;
+		else if (s->owner ? s->owner == tenant
+				  : device->config.shared && domain_same(&s->domain, &tenant->id))
 			return s;
 	return NULL;
 }
@@ -142,6 +145,8 @@ static int seat_ready(struct seat *seat, const struct arax_control_device_ready 
 	seat->caps = ready->caps;
 	seat->caps.target[sizeof(seat->caps.target) - 1] = '\0';
 	seat_limit(seat);
+	/* Without that the next araxd takes it for one that has gone. */
+	(void)process_identify(seat->pid, seat->child.process.fd, &seat->process);
 	seat->state = SEAT_READY;
 	seat->ready_ns = seat->unused_ns = arax_now_ns();
 	seat->said[0] = '\0';
@@ -310,6 +315,36 @@ struct seat *seat_new(struct device *device, struct tenant *tenant)
 	seat->next = device->seats;
 	device->seats = seat;
 	return seat;
+}
+
+struct seat *seat_take(struct device *device, const struct record_link *record)
+{
+	struct loop *loop = &device->daemon->loop;
+
+	for (struct seat *s = device->seats; s; s = s->next)
+		if (s->old && s->state == SEAT_READY && s->pid == record->process.pid)
+			return s;
+	int process = process_find(&record->process);
+	struct seat *seat = process < 0 ? NULL : seat_new(device, NULL);
+	if (seat) {
+		seat->old = true;
+		seat->probe = false;
+		seat->process = record->process;
+		seat->pid = record->process.pid;
+		seat->work = record->work[0] ? strdup(record->work) : NULL;
+		seat->child.message = seat_message;
+		seat->child.ended = seat_ended;
+		if (child_take(&seat->child, loop, seat->pid, process, -1) == 0) {
+			seat->state = SEAT_READY;
+			seat->ready_ns = arax_now_ns();
+			return seat;
+		}
+		seat_clean(seat);
+		seat_free(seat);
+	}
+	if (process >= 0)
+		close(process);
+	return NULL;
 }
 
 int seat_send(struct seat *seat, struct arax_control_link *message, unsigned type, const int *fds,

@@ -36,18 +36,27 @@ static int trace_map(struct trace_memory *memory, int fd, uint64_t serial)
 	return 0;
 }
 
+static uint64_t last_serial;
+
 int trace_share(struct trace_memory *of_tenant, struct trace_memory *of_client)
 {
-	static uint64_t serial;
 	int error = 0;
 
 	if (!of_client->head)
-		error = trace_map(
-		    of_client, arax_memfd_new("arax-trace", sizeof(struct arax_trace)), ++serial);
+		error =
+		    trace_map(of_client, arax_memfd_new("arax-trace", sizeof(struct arax_trace)),
+			      ++last_serial);
 	if (error)
 		return error;
 	int fd = fcntl(of_client->fd, F_DUPFD_CLOEXEC, 3);
 	return trace_map(of_tenant, fd < 0 ? -errno : fd, of_client->serial);
+}
+
+int trace_take(struct trace_memory *of_tenant, struct trace_memory *of_client, int fd)
+{
+	int error = trace_map(of_client, fd, ++last_serial);
+
+	return error ?: trace_share(of_tenant, of_client);
 }
 
 void trace_close(struct trace_memory *memory)
@@ -92,7 +101,9 @@ static bool descends(pid_t pid, pid_t from)
 
 static bool traces(const struct client *reader, const struct tenant *tenant)
 {
-	return reader->traces && status_visible(reader->id.uid, tenant->id.uid) &&
+	/* Without its memory it has not been heard of yet. */
+	return reader->traces && tenant->trace.head &&
+	       status_visible(reader->id.uid, tenant->id.uid) &&
 	       (!reader->traces_descendants || descends(tenant->client_pid, reader->pid));
 }
 

@@ -26,6 +26,10 @@ struct trace_memory {
 int trace_share(struct trace_memory *of_tenant, struct trace_memory *of_client);
 void trace_close(struct trace_memory *memory);
 
+/** trace_take() - the memory of an application of an earlier araxd's, known to be like ours. fd is
+ *  taken over. Return: 0 or -errno. */
+int trace_take(struct trace_memory *of_tenant, struct trace_memory *of_client, int fd);
+
 /**
  * trace_subscribe() - a client wants to trace: it is told of all that it may see, now and later
  * Return: 0, or a positive error for the client.

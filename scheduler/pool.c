@@ -2,15 +2,15 @@
  *
  * Keeps tenants ready, hands them out and ends them. A tenant serves one client in its life. The
  * first that is ready defines the virtual device for as long as this araxd lives.
- *
- * Not here: finding the tenants of an earlier araxd again. They go on without one.
  */
 #include "scheduler/pool.h"
 
 #include "scheduler/araxd_variants.h"
 
 #include "kernels/tree.h"
+#include "scheduler/araxd_adopt.h"
 #include "scheduler/araxd_device.h"
+#include "scheduler/araxd_journal.h"
 #include "scheduler/araxd_manage.h"
 #include "scheduler/status.h"
 #include "scheduler/zygote.h"
@@ -136,13 +136,22 @@ int pool_info_fd(const struct pool *pool)
 	return pool->info_fd;
 }
 
-/* The scratch directory of a tenant that has ended; one that goes on keeps it. */
+/* What there is of a tenant that has ended beside its process; one that goes on keeps it. */
 static void tenant_clean(struct tenant *tenant)
 {
+	const struct araxd *daemon = tenant->pool->daemon;
 	int error = tenant->work ? arax_tree_remove(tenant->work) : 0;
 
 	if (error)
 		araxd_warn("%s: %s", tenant->work, strerror(-error));
+	adopt_forget(tenant->pool->daemon, tenant->adopt);
+	char *end = tenant->work ? strrchr(tenant->work, '/') : NULL;
+	if (!end)
+		return;
+	/* An earlier araxd's directory goes with the last that was in it. */
+	*end = '\0';
+	if (strcmp(tenant->work, daemon->work) != 0)
+		rmdir(tenant->work);
 }
 
 static void tenant_free(struct tenant *tenant)
@@ -164,8 +173,7 @@ static void tenant_free(struct tenant *tenant)
 	free(tenant);
 }
 
-/* One that is not there any more, or never will be. */
-static void tenant_lost(struct tenant *tenant)
+void pool_lost(struct tenant *tenant)
 {
 	tenant_clean(tenant);
 	tenant_free(tenant);
@@ -197,14 +205,14 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 	if (tenant->state == TENANT_ATTACHED) {
 		araxd_info("tenant %d of %s (%d) %s", tenant->pid, tenant->program,
 			   tenant->client_pid, text);
-		history_add(pool->daemon->history, tenant);
+		history_add(pool->daemon->history, tenant, pool->daemon->journal);
 		trace_ended(pool->daemon, tenant);
 		devices_detach(pool->daemon->devices, tenant);
 		if (tenant->client)
 			client_tenant_ended(tenant->client, text,
 					    arax_now_ns() - tenant->attached_ns);
 	}
-	tenant_lost(tenant);
+	pool_lost(tenant);
 	if (failed) {
 		pool_failed(pool, text);
 	} else {
@@ -332,6 +340,10 @@ static void tenant_message(struct child *child, const struct arax_control_head *
 		error = tenant_device(tenant, (const void *)head, size);
 		if (!error)
 			return;
+	} else if (head->type == (ARAX_CONTROL_ADOPT | ARAX_CONTROL_REPLY)) {
+		error = adopt_answer(pool->daemon, tenant, size, fds);
+		if (!error)
+			return;
 	} else if (head->type == ARAX_CONTROL_READY) {
 		error = tenant_ready(tenant, (const void *)head, size, fds[0]);
 	}
@@ -359,27 +371,40 @@ static int tenant_start(struct tenant *tenant)
 	}
 	if (!mkdtemp(tenant->work))
 		return -errno;
-	return zygote_spawn(&pool->zygote, &daemon->loop, &tenant->child, tenant->work,
-			    &tenant->spawn);
+	int listening = adopt_socket(daemon, tenant->adopt);
+	int error = zygote_spawn(&pool->zygote, &daemon->loop, &tenant->child, tenant->work,
+				 listening, &tenant->spawn);
+	if (listening >= 0)
+		close(listening);
+	return error;
 }
 
-static int pool_start(struct pool *pool)
+struct tenant *pool_new_tenant(struct pool *pool)
 {
 	struct tenant *tenant = calloc(1, sizeof(*tenant));
 
 	if (!tenant)
-		return -ENOMEM;
+		return NULL;
 	tenant->pool = pool;
 	tenant->trace.fd = -1;
 	tenant->arena_fd = -1;
+	tenant->child.loop = &pool->daemon->loop;
+	tenant->child.control.fd = tenant->child.process.fd = -1;
 	tenant->child.message = tenant_message;
 	tenant->child.ended = tenant_ended;
-	int error = tenant_start(tenant);
-	if (error)
-		return tenant_lost(tenant), error;
 	tenant->next = pool->tenants;
 	pool->tenants = tenant;
-	return 0;
+	return tenant;
+}
+
+static int pool_start(struct pool *pool)
+{
+	struct tenant *tenant = pool_new_tenant(pool);
+	int error = tenant ? tenant_start(tenant) : -ENOMEM;
+
+	if (tenant && error)
+		pool_lost(tenant);
+	return error;
 }
 
 static void pool_forked(struct zygote *zygote, uint64_t id, int pid)
@@ -400,9 +425,12 @@ static void pool_forked(struct zygote *zygote, uint64_t id, int pid)
 		child_unexpect(&tenant->child);
 	else
 		error = child_adopt(&tenant->child, pid);
-	if (!error)
+	if (!error) {
+		/* Without that it serves, and is not found again. */
+		(void)process_identify(pid, tenant->child.process.fd, &tenant->process);
 		return;
-	tenant_lost(tenant);
+	}
+	pool_lost(tenant);
 	snprintf(why, sizeof(why), "is not forked: %s", strerror(-error));
 	pool_failed(pool, why);
 }
@@ -419,7 +447,7 @@ static void pool_zygote_ended(struct zygote *zygote, const siginfo_t *how)
 		if (!t->spawn)
 			continue;
 		child_unexpect(&t->child);
-		tenant_lost(t);
+		pool_lost(t);
 	}
 	child_describe(how, text, sizeof(text));
 	snprintf(why, sizeof(why), "--zygote %s", text);
@@ -519,6 +547,13 @@ static void pool_watch(struct timer *timer)
 		timer_set(&pool->daemon->loop, timer, WATCH_MS);
 }
 
+void pool_taken(struct pool *pool)
+{
+	if (pool->daemon->config.command_time && pool_count(pool).attached)
+		timer_set(&pool->daemon->loop, &pool->watch, WATCH_MS);
+	cpu_share(pool->daemon);
+}
+
 int pool_new(struct araxd *daemon, struct pool **pool)
 {
 	*pool = calloc(1, sizeof(**pool));
@@ -567,8 +602,6 @@ void pool_free(struct pool *pool)
 /* What goes to the tenant and to the client; all closed by the caller. */
 struct pool_grant {
 	int arena, keep, link[2], stats; /* keep: the arena for devices */
-	const struct arax_stats *map;
-	const struct arax_shm *shm;
 	struct trace_memory trace;
 };
 
@@ -579,26 +612,46 @@ static void pool_grant_close(struct pool_grant *grant)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	if (grant->map)
-		munmap((void *)(uintptr_t)grant->map, sizeof(*grant->map));
-	if (grant->shm)
-		munmap((void *)(uintptr_t)grant->shm, STATS_SHM);
 	trace_close(&grant->trace);
 }
 
-/* An arena that a client brings along: it can have made it itself, so it must be like ours. */
-static int pool_arena_again(int former, uint64_t size)
+int pool_memory_check(int fd, uint64_t size)
 {
 	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-	int has = fcntl(former, F_GET_SEALS);
+	int has = fcntl(fd, F_GET_SEALS);
 	struct stat st;
 
-	if (has < 0 || (has & (seals | F_SEAL_WRITE)) != seals || fstat(former, &st) < 0 ||
+	if (has < 0 || (has & (seals | F_SEAL_WRITE)) != seals || fstat(fd, &st) < 0 ||
 	    (uint64_t)st.st_size != size || st.st_blksize != sysconf(_SC_PAGESIZE))
 		return -EINVAL;
+	return 0;
+}
+
+/* An arena that a client brings along. */
+static int pool_arena_again(int former, uint64_t size)
+{
+	int error = pool_memory_check(former, size);
+
 	ARAX_FAULT_POINT(ARAXD_ARENA_AGAIN);
-	int fd = fcntl(former, F_DUPFD_CLOEXEC, 3);
-	return fd < 0 ? -errno : fd;
+	int fd = error ? error : fcntl(former, F_DUPFD_CLOEXEC, 3);
+
+	return error ?: fd < 0 ? -errno : fd;
+}
+
+/* Its client's counts are final only when the tenant has ended, and nobody else could hand them
+ * over when it is killed. */
+int pool_map_counts(struct tenant *tenant, int stats, int arena)
+{
+	void *map = mmap(NULL, sizeof(struct arax_stats), PROT_READ, MAP_SHARED, stats, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	tenant->stats = map;
+	map = mmap(NULL, STATS_SHM, PROT_READ, MAP_SHARED, arena, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	tenant->shm = map;
+	return 0;
 }
 
 static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size, int former)
@@ -615,24 +668,29 @@ static int pool_grant_make(struct pool_grant *grant, uint64_t arena_size, int fo
 	grant->stats = arax_memfd_new("arax-stats", sizeof(struct arax_stats));
 	if (grant->stats < 0)
 		return grant->stats;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, grant->link) < 0)
-		return -errno;
-	void *map = mmap(NULL, sizeof(struct arax_stats), PROT_READ, MAP_SHARED, grant->stats, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	grant->map = map;
-	/* Readable for as long as the tenant is known: its client's counts are final only then, and
-	 * nobody else could hand them over when the tenant is killed. */
-	map = mmap(NULL, STATS_SHM, PROT_READ, MAP_SHARED, grant->arena, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	grant->shm = map;
-	return 0;
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, grant->link) < 0 ? -errno : 0;
+}
+
+/* Whose it will be; noted before the tenant knows. */
+static void tenant_fill(struct tenant *tenant, struct client *client,
+			const struct arax_control_start *start, const char *program)
+{
+	tenant->client = client;
+	tenant->client_pid = client->pid;
+	tenant->id = client->id;
+	tenant->arena_size = start->arena_size;
+	tenant->attached_ns = arax_now_ns();
+	snprintf(tenant->devices, sizeof(tenant->devices), "%s", start->devices);
+	snprintf(tenant->policy, sizeof(tenant->policy), "%s", start->policy);
+	snprintf(tenant->program, sizeof(tenant->program), "%s", program);
+	tenant->own_policy = client->own_policy;
+	(void)process_identify(client->pid, client->process.fd, &tenant->client_process);
+	note_tenant(tenant);
 }
 
 /* Sends START to a ready tenant; one that cannot take it is ended and the next is tried. */
-static struct tenant *pool_send_start(struct pool *pool, const struct client *client,
-				      const struct arax_control_start *start,
+static struct tenant *pool_send_start(struct pool *pool, struct client *client,
+				      const struct arax_control_start *start, const char *program,
 				      const struct pool_grant *grant)
 {
 	const int fds[] = {grant->arena, grant->link[1], grant->stats, grant->trace.fd};
@@ -641,8 +699,12 @@ static struct tenant *pool_send_start(struct pool *pool, const struct client *cl
 		if (t->state != TENANT_READY || t->child.control.fd < 0)
 			continue;
 		cpu_adopt(t, client);
-		if (arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 4) == 0)
+		tenant_fill(t, client, start, program);
+		if (pool_map_counts(t, grant->stats, grant->arena) == 0 &&
+		    arax_socket_send(t->child.control.fd, start, sizeof(*start), fds, 4) == 0)
 			return t;
+		note_gone(t);
+		t->client = NULL;
 		child_kill(&t->child);
 	}
 	return NULL;
@@ -659,33 +721,21 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	if (!error)
 		error = trace_share(&grant.trace, &client->trace);
 	ARAX_FAULT_POINT(ARAXD_GRANTED);
-	struct tenant *tenant = error ? NULL : pool_send_start(pool, client, start, &grant);
+	struct tenant *tenant =
+	    error ? NULL : pool_send_start(pool, client, start, program, &grant);
 	if (!tenant) {
 		pool_grant_close(&grant);
 		return error ? error : -EAGAIN;
 	}
 	ARAX_FAULT_POINT(ARAXD_TENANT_STARTED);
 	tenant->state = TENANT_ATTACHED;
-	tenant->client = client;
-	tenant->client_pid = client->pid;
-	tenant->id = client->id;
-	tenant->arena_size = start->arena_size;
-	tenant->attached_ns = arax_now_ns();
-	snprintf(tenant->devices, sizeof(tenant->devices), "%s", start->devices);
-	snprintf(tenant->policy, sizeof(tenant->policy), "%s", start->policy);
-	snprintf(tenant->program, sizeof(tenant->program), "%s", program);
-	tenant->own_policy = client->own_policy;
 	tenant->arena_fd = grant.keep;
-	tenant->stats = grant.map;
-	tenant->shm = grant.shm;
 	tenant->trace = grant.trace;
 	client->tenant = tenant;
 	if (pool->daemon->config.command_time && !pool->watch.at_ns)
 		timer_set(&pool->daemon->loop, &pool->watch, WATCH_MS);
 	*arena = grant.arena;
 	*link = grant.link[0];
-	grant.map = NULL;
-	grant.shm = NULL;
 	grant.keep = -1;
 	grant.trace = (struct trace_memory){.fd = -1};
 	grant.arena = grant.link[0] = -1;
@@ -698,11 +748,9 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 
 void pool_configure(struct pool *pool)
 {
-	if (pool->daemon->config.command_time && pool_count(pool).attached)
-		timer_set(&pool->daemon->loop, &pool->watch, WATCH_MS);
+	pool_taken(pool);
 	if (!pool->daemon->config.command_time)
 		timer_clear(&pool->daemon->loop, &pool->watch);
-	cpu_share(pool->daemon);
 	pool_trim(pool, pool_count(pool).ready);
 	/* Those that are starting come too late for that. */
 	if (pool_count(pool).starting)

@@ -7,6 +7,7 @@
 
 #include "scheduler/araxd.h"
 #include "scheduler/araxd_child.h"
+#include "scheduler/araxd_process.h"
 #include "scheduler/araxd_sandbox.h"
 #include "scheduler/araxd_trace.h"
 #include "scheduler/lease.h"
@@ -24,7 +25,11 @@ struct tenant {
 	enum tenant_state state;
 	struct client *client; /* NULL when it has gone */
 	char *work;	       /* its own scratch directory */
-	uint64_t spawn;	       /* what the zygote was asked for and has not answered; 0 */
+	uint64_t key;	       /* in the journal */
+	struct process_id process, client_process;
+	char adopt[ADOPT_NAME]; /* where it listens for another araxd; "" */
+	bool adopting;		/* an earlier araxd's, which has not answered yet */
+	uint64_t spawn;		/* what the zygote was asked for and has not answered; 0 */
 	const struct arax_stats *stats;
 	const struct arax_shm *shm; /* what the client counts itself; the first page only */
 	int nice, nicer;	    /* its client's, and what it has beyond that for a fair share */
@@ -89,6 +94,23 @@ void pool_end(struct tenant *tenant);
 
 /** pool_release() - the client has gone, and so its tenant must. */
 void pool_release(struct tenant *tenant);
+
+/** pool_new_tenant() - of an earlier araxd, to be filled by the caller; NULL without memory. */
+struct tenant *pool_new_tenant(struct pool *pool);
+
+/** pool_lost() - one that is not there any more, or never will be. */
+void pool_lost(struct tenant *tenant);
+
+/** pool_taken() - what there was of an earlier araxd has been added. */
+void pool_taken(struct pool *pool);
+
+/** pool_memory_check() - is that memory like araxd itself makes for a tenant, of this size? Who
+ *  sent it can have made it himself. Return: 0 or -errno. */
+int pool_memory_check(int fd, uint64_t size);
+
+/** pool_map_counts() - what the tenant (statistics) and its client (in the arena) count; readable
+ *  for as long as the tenant is known. Return: 0 or -errno. */
+int pool_map_counts(struct tenant *tenant, int stats, int arena);
 
 struct pool_count pool_count(const struct pool *pool);
 

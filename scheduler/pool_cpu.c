@@ -21,6 +21,8 @@ static void tenant_threads(const struct tenant *tenant, const cpu_set_t *cpus, c
 {
 	char path[64];
 
+	if (tenant->child.foreign && !domain_alive(tenant->child.process.fd))
+		return;
 	snprintf(path, sizeof(path), "/proc/%d/task", tenant->pid);
 	DIR *threads = opendir(path);
 	if (!threads)

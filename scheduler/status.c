@@ -1,90 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Status as JSON. Statistics come from a page that the tenant writes, and what the client executes
- * itself from one that the client writes; hostile ones write what they like: every count is
- * bounded, every name made printable, and nothing is decided by them.
+ * Status as JSON: the daemon, and what applications did (history.c).
  */
 #include "scheduler/status.h"
 
 #include "scheduler/araxd_build.h"
-#include "scheduler/araxd_device.h"
-#include "scheduler/pool.h"
+#include "scheduler/history.h"
 #include "scheduler/status_internal.h"
-#include "transport/shm.h"
 #include "transport/wake.h"
 
 #include <ctype.h>
 #include <jansson.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#define HISTORY_CLIENTS 16
-#define HISTORY_KERNELS 256
-#define COUNT_MAX (1ull << 53) /* what JSON readers can hold */
-
-/* What a tenant's page said at one time, bounded. */
-struct snapshot_kernel {
-	char name[48];
-	uint64_t launches[ARAX_STATS_DEVICES], busy_ns[ARAX_STATS_DEVICES];
-};
-struct snapshot {
-	uint64_t commands, kernels, bytes, errors, programs, depth, memory;
-	unsigned ndevices, nkernels;
-	struct snapshot_device {
-		char name[32];
-		uint64_t commands, busy_ns, bytes_in, bytes_out, resident, queued;
-		struct lease lease; /* of those that araxd lends; else zero */
-	} devices[ARAX_STATS_DEVICES];
-	struct snapshot_kernel kernel[ARAX_STATS_KERNELS];
-};
-
-struct finished {
-	pid_t pid, tenant_pid;
-	uid_t uid;
-	char program[64], policy[32];
-	uint64_t duration_ns, ended_ns;
-	struct snapshot stats;
-};
-
-/* One kernel on one device over all clients that have finished. */
-struct kernel_total {
-	char name[48], device[32];
-	uid_t uid;
-	uint64_t launches, busy_ns;
-};
-
-struct history {
-	unsigned count; /* all that ever finished */
-	struct finished finished[HISTORY_CLIENTS];
-	unsigned nkernels;
-	struct kernel_total kernels[HISTORY_KERNELS];
-	uint64_t commands, launches, bytes, errors;
-};
-
-struct history *history_new(void)
-{
-	return calloc(1, sizeof(struct history));
-}
-
-void history_free(struct history *history)
-{
-	free(history);
-}
-
-static uint64_t bounded(const _Atomic uint64_t *value)
-{
-	uint64_t now = atomic_load_explicit(value, memory_order_relaxed);
-
-	return now < COUNT_MAX ? now : COUNT_MAX;
-}
-
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-	return a + b < COUNT_MAX ? a + b : COUNT_MAX;
-}
 
 void status_printable(char *to, const char *from, size_t size)
 {
@@ -93,120 +21,6 @@ void status_printable(char *to, const char *from, size_t size)
 	for (i = 0; i + 1 < size && from[i]; i++)
 		to[i] = isprint((unsigned char)from[i]) ? from[i] : '?';
 	to[i] = '\0';
-}
-
-static void snapshot_device(struct snapshot_device *to, const struct arax_stats_device *stats)
-{
-	status_printable(to->name, stats->name, sizeof(to->name));
-	to->commands = bounded(&stats->commands);
-	to->busy_ns = bounded(&stats->busy_ns);
-	to->bytes_in = bounded(&stats->bytes_in);
-	to->bytes_out = bounded(&stats->bytes_out);
-	to->resident = bounded(&stats->resident);
-	to->queued = atomic_load_explicit(&stats->queued, memory_order_relaxed);
-}
-
-/* What the device itself has counted is better than what the tenant says. */
-static void snapshot_link(struct snapshot *to, const struct link *link)
-{
-	const struct arax_link_usage *usage = link_usage(link);
-	struct snapshot_device *device = &to->devices[link->index];
-
-	if (link->index >= to->ndevices)
-		to->ndevices = link->index + 1;
-	snprintf(device->name, sizeof(device->name), "%s", link->device->name);
-	device->lease = link->told;
-	if (!usage)
-		return;
-	device->commands = bounded(&usage->commands);
-	device->busy_ns = bounded(&usage->busy_ns);
-	device->bytes_in = bounded(&usage->bytes_in);
-	device->bytes_out = bounded(&usage->bytes_out);
-	device->resident = bounded(&usage->memory);
-	device->queued = atomic_load_explicit(&usage->waiting, memory_order_relaxed);
-}
-
-static void snapshot_take(struct snapshot *to, const struct tenant *tenant)
-{
-	const struct arax_stats *stats = tenant->stats;
-	const struct arax_shm *shm = tenant->shm;
-
-	memset(to, 0, sizeof(*to));
-	if (!stats || !shm)
-		return;
-	unsigned ndevices = atomic_load_explicit(&stats->ndevices, memory_order_acquire);
-	unsigned nkernels = atomic_load_explicit(&stats->nkernels, memory_order_acquire);
-
-	to->commands = sum(bounded(&stats->commands), bounded(&shm->client_commands));
-	to->kernels = bounded(&stats->kernels);
-	to->bytes = sum(bounded(&stats->bytes), bounded(&shm->client_bytes));
-	to->errors = bounded(&stats->errors);
-	to->programs = bounded(&stats->programs);
-	to->depth = bounded(&stats->depth);
-	to->memory = bounded(&shm->client_memory);
-	to->ndevices = ndevices < ARAX_STATS_DEVICES ? ndevices : ARAX_STATS_DEVICES;
-	to->nkernels = nkernels < ARAX_STATS_KERNELS ? nkernels : ARAX_STATS_KERNELS;
-	for (unsigned i = 0; i < to->ndevices; i++)
-		snapshot_device(&to->devices[i], &stats->devices[i]);
-	for (const struct link *l = tenant->links; l; l = l->next_of_tenant)
-		snapshot_link(to, l);
-	for (unsigned k = 0; k < to->nkernels; k++) {
-		status_printable(to->kernel[k].name, stats->kernel[k].name,
-				 sizeof(to->kernel[k].name));
-		for (unsigned i = 0; i < to->ndevices; i++) {
-			to->kernel[k].launches[i] = bounded(&stats->kernel[k].launches[i]);
-			to->kernel[k].busy_ns[i] = bounded(&stats->kernel[k].busy_ns[i]);
-		}
-	}
-}
-
-static void history_add_kernel(struct history *history, uid_t uid, const char *name,
-			       const char *device, uint64_t launches, uint64_t busy_ns)
-{
-	struct kernel_total *total = history->kernels;
-
-	for (unsigned i = 0; i < history->nkernels; i++, total++)
-		if (total->uid == uid && strcmp(total->name, name) == 0 &&
-		    strcmp(total->device, device) == 0)
-			break;
-	if (total == history->kernels + history->nkernels) {
-		if (history->nkernels == HISTORY_KERNELS)
-			return;
-		history->nkernels++;
-		snprintf(total->name, sizeof(total->name), "%s", name);
-		snprintf(total->device, sizeof(total->device), "%s", device);
-		total->uid = uid;
-	}
-	total->launches = sum(total->launches, launches);
-	total->busy_ns = sum(total->busy_ns, busy_ns);
-}
-
-void history_add(struct history *history, const struct tenant *tenant)
-{
-	struct finished *record = &history->finished[history->count++ % HISTORY_CLIENTS];
-	const struct snapshot *stats = &record->stats;
-
-	*record = (struct finished){.pid = tenant->client_pid,
-				    .tenant_pid = tenant->pid,
-				    .uid = tenant->id.uid,
-				    .ended_ns = arax_now_ns()};
-	record->duration_ns = record->ended_ns - tenant->attached_ns;
-	status_printable(record->program, tenant->program, sizeof(record->program));
-	status_printable(record->policy, tenant->policy, sizeof(record->policy));
-	snapshot_take(&record->stats, tenant);
-	record->stats.memory = record->stats.depth = 0; /* nothing of it is there any more */
-
-	history->commands = sum(history->commands, stats->commands);
-	history->launches = sum(history->launches, stats->kernels);
-	history->bytes = sum(history->bytes, stats->bytes);
-	history->errors = sum(history->errors, stats->errors);
-	for (unsigned k = 0; k < stats->nkernels; k++)
-		for (unsigned i = 0; i < stats->ndevices; i++)
-			if (stats->kernel[k].launches[i])
-				history_add_kernel(history, tenant->id.uid, stats->kernel[k].name,
-						   stats->devices[i].name,
-						   stats->kernel[k].launches[i],
-						   stats->kernel[k].busy_ns[i]);
 }
 
 json_t *status_number(uint64_t value)
@@ -305,9 +119,9 @@ static json_t *status_finished(const struct history *history, uid_t viewer)
 {
 	json_t *clients = json_array();
 
-	for (unsigned i = 0; i < HISTORY_CLIENTS && i < history->count; i++) {
+	for (unsigned i = 0; i < HISTORY_CLIENTS && i < history->kept; i++) {
 		const struct finished *c =
-		    &history->finished[(history->count - 1 - i) % HISTORY_CLIENTS];
+		    &history->finished[(history->kept - 1 - i) % HISTORY_CLIENTS];
 
 		if (status_visible(viewer, c->uid))
 			json_array_append_new(clients, status_client(c));

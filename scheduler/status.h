@@ -13,8 +13,10 @@ struct history;
 struct history *history_new(void);
 void history_free(struct history *history);
 
-/** history_add() - a tenant has ended: keep what it did. */
-void history_add(struct history *history, const struct tenant *tenant);
+struct journal;
+
+/** history_add() - a tenant has ended: keep what it did, in the journal (or NULL) first. */
+void history_add(struct history *history, const struct tenant *tenant, struct journal *journal);
 
 /** status_visible() - may this user see what belongs to that one? Root and the daemon's user may,
  *  others see what is their own. */

@@ -9,6 +9,7 @@
  * The process ends when its client has gone or has broken the protocol, never for another reason.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@
 #include "transport/shm.h"
 #include "transport/socket.h"
 
-#define CONTROL_FD 3
+#define CONTROL_FD SANDBOX_CONTROL
 #define LIBRARY "libpocl.so.2"
 
 static const char *const device_names[] = {"cpu-basic", "cpu-pthread"};
@@ -42,6 +43,7 @@ struct tenant {
 	int stdout_fd;
 	struct arax_control_start start;
 	int arena_fd, link_fd, stats_fd, trace_fd;
+	int adopt_fd; /* where another araxd connects; -1 */
 	void *arena;
 	uint32_t allowed;
 	const struct policy *policy;
@@ -248,7 +250,6 @@ static void settle_address(struct tenant *t)
 			fail("MAP reply", rc);
 	}
 	ARAX_FAULT_POINT(TENANT_SETTLED);
-	close(t->arena_fd);
 	tenant_crash_at(&((struct arax_shm *)t->arena)->crash);
 }
 
@@ -264,7 +265,6 @@ static struct arax_stats *map_stats(const struct tenant *t)
 	}
 	if (!stats)
 		tenant_log("no statistics");
-	close(t->stats_fd);
 	return stats;
 }
 
@@ -296,6 +296,12 @@ static _Noreturn void serve(struct tenant *t)
 {
 	const char *why;
 	struct dispatch *dispatch;
+	/* The dispatcher closes the trace; the other two are as they were sent. */
+	const struct tenant_offer offer = {
+	    .adopt = t->adopt_fd,
+	    .fds = {t->stats_fd, t->arena_fd,
+		    t->trace_fd < 0 ? -1 : fcntl(t->trace_fd, F_DUPFD_CLOEXEC, 3)},
+	};
 	const struct dispatch_config config = {
 	    .devices = t->devices,
 	    .ndevices = t->ndevices,
@@ -314,7 +320,7 @@ static _Noreturn void serve(struct tenant *t)
 	int rc = dispatch_new(&config, &dispatch);
 	if (rc)
 		fail("dispatcher", rc);
-	tenant_watch(t->link_fd, CONTROL_FD, dispatch);
+	tenant_watch(t->link_fd, CONTROL_FD, &offer, dispatch);
 	rc = dispatch_run(dispatch, &why);
 	tenant_log("client ended: %s", rc == -EPROTO ? why : strerror(-rc));
 	tenant_leave(1);
@@ -330,12 +336,12 @@ static bool has_option(char **argv, const char *option)
 
 int main(int argc, char **argv)
 {
-	static struct tenant tenant;
+	static struct tenant tenant = {.adopt_fd = -1};
 	(void)argc;
 	load(&tenant, has_option(argv, "--sandbox=off"));
 	tenant.as_if = has_option(argv, "--as-if");
 	if (has_option(argv, "--zygote"))
-		tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
+		tenant.adopt_fd = tenant_zygote(CONTROL_FD, argv, &tenant.sandbox);
 	set_up(&tenant);
 	ARAX_FAULT_POINT(TENANT_ENTERED);
 	start_devices(&tenant);

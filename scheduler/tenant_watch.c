@@ -6,19 +6,25 @@
 #include "scheduler/tenant_watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "scheduler/dispatch.h"
 #include "scheduler/tenant_setup.h"
 #include "transport/control.h"
+#include "transport/protocol.h"
 #include "transport/socket.h"
 
-static struct pollfd watched[2]; /* link, control */
+enum { LINK, CONTROL, ADOPT, WATCHED };
+static struct pollfd watched[WATCHED];
+static struct tenant_offer offered;
+static int control_socket;
 static struct dispatch *dispatcher;
 static sem_t known; /* they are */
 
@@ -40,15 +46,53 @@ static bool drop(int fd)
 	return is_there(n);
 }
 
+/* Its own journal says who we are; here is what was made for our client. */
+static int answer_adopt(int fd)
+{
+	const struct arax_control_plain answer = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_ADOPT | ARAX_CONTROL_REPLY,
+		     .major = ARAX_PROTOCOL_MAJOR,
+		     .minor = ARAX_PROTOCOL_MINOR}};
+	int rc = arax_socket_send(fd, &answer, sizeof(answer), offered.fds,
+				  offered.fds[TENANT_OFFERS - 1] < 0 ? TENANT_OFFERS - 1
+								     : TENANT_OFFERS);
+	return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+}
+
+static int take_message(int fd, const void *message, size_t size, int fds[ARAX_FDS_MAX])
+{
+	const struct arax_control_head *head = message;
+	if (size == sizeof(struct arax_control_plain) && head->magic == ARAX_CONTROL_MAGIC &&
+	    head->type == ARAX_CONTROL_ADOPT && fds[0] < 0)
+		return answer_adopt(fd);
+	return dispatch_post(dispatcher, message, size, fds);
+}
+
+/* Another araxd: the former has gone, there are never two. What we say goes to this one. */
+static void adopted(void)
+{
+	int fd = accept4(offered.adopt, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
+		return;
+	if (fd < 0 || dup3(fd, control_socket, O_CLOEXEC) < 0) {
+		/* Who cannot be adopted must not seem so: araxd ends us when it sees that. */
+		close(offered.adopt);
+		watched[ADOPT].fd = -1;
+	} else {
+		watched[CONTROL].fd = control_socket;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Return: is araxd still there? */
 static bool forward(int fd)
 {
 	_Alignas(8) char message[ARAX_CONTROL_MAX];
 	int fds[ARAX_FDS_MAX];
 	ssize_t n = arax_socket_recv(fd, message, sizeof(message), fds, 0);
-	int rc = n > 0		? dispatch_post(dispatcher, message, (size_t)n, fds)
-		 : n == -EPROTO ? -EPROTO
-				: 0;
+	int rc = n > 0 ? take_message(fd, message, (size_t)n, fds) : n == -EPROTO ? -EPROTO : 0;
 	if (rc)
 		tenant_log("a message from araxd: %s", strerror(-rc));
 	return is_there(n);
@@ -60,12 +104,14 @@ static void *watch(void *arg)
 	while (sem_wait(&known) && errno == EINTR)
 		;
 	for (;;) {
-		if (poll(watched, 2, -1) < 0 && errno != EINTR)
+		if (poll(watched, WATCHED, -1) < 0 && errno != EINTR)
 			tenant_leave(1);
-		if (watched[0].revents && !drop(watched[0].fd))
+		if (watched[LINK].revents && !drop(watched[LINK].fd))
 			tenant_leave(0);
-		if (watched[1].revents && !forward(watched[1].fd))
-			watched[1].fd = -1; /* poll() skips it from now on */
+		if (watched[CONTROL].revents && !forward(watched[CONTROL].fd))
+			watched[CONTROL].fd = -1; /* poll() skips it from now on */
+		if (watched[ADOPT].revents)
+			adopted();
 	}
 	return NULL;
 }
@@ -78,10 +124,14 @@ int tenant_watch_start(void)
 	return -pthread_create(&thread, NULL, watch, NULL);
 }
 
-void tenant_watch(int link, int control, struct dispatch *dispatch)
+void tenant_watch(int link, int control, const struct tenant_offer *offer,
+		  struct dispatch *dispatch)
 {
 	dispatcher = dispatch;
-	watched[0] = (struct pollfd){.fd = link, .events = POLLIN};
-	watched[1] = (struct pollfd){.fd = control, .events = POLLIN};
+	offered = *offer;
+	control_socket = control;
+	watched[LINK] = (struct pollfd){.fd = link, .events = POLLIN};
+	watched[CONTROL] = (struct pollfd){.fd = control, .events = POLLIN};
+	watched[ADOPT] = (struct pollfd){.fd = offer->adopt, .events = POLLIN};
 	sem_post(&known);
 }

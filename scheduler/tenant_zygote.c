@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,28 +28,40 @@
 #include "transport/fault_point.h"
 #include "transport/socket.h"
 
-/* Moves a descriptor to a place, out of which another one goes. Return: the place or -1. */
-static int keep_descriptor(int fd, int place, int *other)
+#define ADOPT_BACKLOG 64 /* araxds, one after the other, before this tenant looks */
+
+/* Descriptors to where they belong, and none behind them. Return: 0 or -errno. */
+static int arrange(int *const fds[], int count, int first)
 {
-	if (*other == place)
-		*other = fcntl(*other, F_DUPFD_CLOEXEC, place + 1);
-	return *other >= 0 && (fd == place || dup3(fd, place, O_CLOEXEC) >= 0) ? place : -1;
+	for (int i = 0; i < count; i++)
+		if (*fds[i] >= 0 && (*fds[i] = fcntl(*fds[i], F_DUPFD_CLOEXEC, first + count)) < 0)
+			return -errno;
+	for (int i = 0; i < count; i++) {
+		if (*fds[i] < 0) {
+			close(first + i); /* or it is none */
+			continue;
+		}
+		if (dup3(*fds[i], first + i, O_CLOEXEC) < 0)
+			return -errno;
+		*fds[i] = first + i;
+	}
+	return close_range((unsigned)(first + count), ~0u, 0) ? -errno : 0;
 }
 
-/* In the new process: a session of its own and nothing of the zygote's but standard streams. */
-static void become_tenant(int control, int socket, char **argv, const char *work,
+/* In the new process: a session of its own and nothing of the zygote's but standard streams. Who
+ * connects to it is told by the kernel which process it was that began to listen. */
+static void become_tenant(int control, int socket, int *adopt, char **argv, const char *work,
 			  struct sandbox *sandbox)
 {
+	int *const fds[] = {&socket, adopt, &sandbox->proc};
 	ARAX_FAULT_POINT(TENANT_FORKED);
 	while (*++argv)
 		memset(*argv, 0, strlen(*argv));
 	prctl(PR_SET_NAME, "arax-tenant");
-	int last = control;
-	if (sandbox->proc >= 0)
-		last = sandbox->proc = keep_descriptor(sandbox->proc, control + 1, &socket);
-	if (last < 0 || setsid() < 0 || dup2(socket, control) < 0 ||
-	    close_range((unsigned)last + 1, ~0u, 0) || setenv("ARAX_WORK_DIR", work, 1)) {
-		tenant_log("a tenant's start: %s", strerror(errno));
+	int rc = arrange(fds, 3, control);
+	if (rc || setsid() < 0 || setenv("ARAX_WORK_DIR", work, 1) ||
+	    (*adopt >= 0 && listen(*adopt, ADOPT_BACKLOG))) {
+		tenant_log("a tenant's start: %s", strerror(rc ? -rc : errno));
 		_exit(1);
 	}
 }
@@ -89,16 +102,18 @@ static bool fork_tenant(int32_t *pid, struct sandbox *sandbox)
 
 /* Return: true in the tenant, false in the zygote. */
 static bool serve_spawn(int control, char **argv, struct sandbox *sandbox,
-			struct arax_control_spawn *spawn, int socket)
+			struct arax_control_spawn *spawn, int socket, int *adopt)
 {
 	int32_t pid;
 	spawn->work[sizeof(spawn->work) - 1] = 0;
 	if (fork_tenant(&pid, sandbox)) {
-		become_tenant(control, socket, argv, spawn->work, sandbox);
+		become_tenant(control, socket, adopt, argv, spawn->work, sandbox);
 		return true;
 	}
 	ARAX_FAULT_POINT(ZYGOTE_FORKED);
 	close(socket);
+	if (*adopt >= 0)
+		close(*adopt);
 	spawn->head.type |= ARAX_CONTROL_REPLY;
 	spawn->head.error = pid < 0 ? -pid : 0;
 	spawn->pid = pid < 0 ? 0 : pid;
@@ -145,7 +160,7 @@ static void share_topology(const struct sandbox *sandbox)
 	free(path);
 }
 
-void tenant_zygote(int control, char **argv, struct sandbox *sandbox)
+int tenant_zygote(int control, char **argv, struct sandbox *sandbox)
 {
 	struct arax_control_spawn spawn;
 	int fds[ARAX_FDS_MAX];
@@ -157,12 +172,12 @@ void tenant_zygote(int control, char **argv, struct sandbox *sandbox)
 		if (n == 0)
 			_exit(0); /* araxd has gone */
 		if (n != sizeof(spawn) || spawn.head.magic != ARAX_CONTROL_MAGIC ||
-		    spawn.head.type != ARAX_CONTROL_SPAWN || fds[0] < 0 || fds[1] >= 0) {
+		    spawn.head.type != ARAX_CONTROL_SPAWN || fds[0] < 0 || fds[2] >= 0) {
 			tenant_log("not a SPAWN: %s", strerror(n < 0 ? (int)-n : EPROTO));
 			_exit(1);
 		}
-		ARAX_FAULT_POINT(ZYGOTE_ASKED);
-		if (serve_spawn(control, argv, sandbox, &spawn, fds[0]))
-			return;
+	ARAX_FAULT_POINT(ZYGOTE_ASKED);
+		if (serve_spawn(control, argv, sandbox, &spawn, fds[0], &fds[1]))
+			return fds[1];
 	}
 }

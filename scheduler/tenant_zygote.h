@@ -15,7 +15,8 @@ struct sandbox;
  * @sandbox: opened; each tenant gets its own copy
  *
  * Returns in the new tenants only, with @control as the tenant's own; no other thread may run.
+ * Return: SANDBOX_ADOPT when the tenant listens there for another araxd, else -1.
  */
-void tenant_zygote(int control, char **argv, struct sandbox *sandbox);
+int tenant_zygote(int control, char **argv, struct sandbox *sandbox);
 
 #endif

@@ -50,7 +50,7 @@ int zygote_start(struct zygote *zygote, struct loop *loop)
 }
 
 int zygote_spawn(struct zygote *zygote, struct loop *loop, struct child *tenant, const char *work,
-		 uint64_t *id)
+		 int adopt, uint64_t *id)
 {
 	struct arax_control_spawn spawn = {
 	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_SPAWN, .major = 1}};
@@ -67,7 +67,8 @@ int zygote_spawn(struct zygote *zygote, struct loop *loop, struct child *tenant,
 	/* When it has just died this is the first to notice; its end is reported by the loop. */
 	error = zygote->child.control.fd < 0
 		    ? -EPIPE
-		    : arax_socket_send(zygote->child.control.fd, &spawn, sizeof(spawn), &other, 1);
+		    : arax_socket_send(zygote->child.control.fd, &spawn, sizeof(spawn),
+				       (const int[]){other, adopt}, adopt < 0 ? 1 : 2);
 	close(other);
 	ARAX_FAULT_POINT(ARAXD_SPAWN_ASKED);
 	if (error)

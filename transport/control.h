@@ -36,7 +36,8 @@ enum arax_control_type {
 	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd, + trace */
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request, + registered variants or none;
 				      reply: + result */
-	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant; reply */
+	ARAX_CONTROL_SPAWN = 19, /* araxd -> zygote: + control socket of a new tenant, + bound socket
+				    where it listens for another araxd (optional); reply */
 	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
 	ARAX_CONTROL_DEVICE = 21,  /* araxd -> tenant, after START: a device comes, changes, goes;
 				      ADD: + memfd of the link (transport/link.h) */
@@ -48,6 +49,9 @@ enum arax_control_type {
 				     error: that tenant broke the protocol, its link was ended */
 	ARAX_CONTROL_SHARE = 25,  /* araxd -> arax-device: what a tenant may use from now on */
 	ARAX_CONTROL_COSTS = 26,  /* araxd -> tenant, after START: + memfd with struct arax_costs */
+	ARAX_CONTROL_ADOPT = 27, /* another araxd -> tenant, first on a connection to where it
+				    listens, which then is its control socket; reply: + statistics
+				    memfd, + arena, + trace (optional) */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
 };
@@ -221,7 +225,8 @@ struct arax_control_log {
 	char line[256];
 };
 
-/* Messages with no field of their own: BUILD, STATUS, DEVICES, VARIANTS, STOP, COMPILE, COSTS. */
+/* Messages with no field of their own: BUILD, STATUS, DEVICES, VARIANTS, STOP, COMPILE, COSTS,
+ * ADOPT. */
 struct arax_control_plain {
 	struct arax_control_head head;
 };
