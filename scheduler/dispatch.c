@@ -304,7 +304,17 @@ static int take_record(struct dispatch *d)
 		d->why = "malformed record";
 		return -EPROTO;
 	}
+	/* The client knows how many slots it has. */
+	if (d->config.commands && record->slot >= d->config.commands &&
+	    record->slot != ARAX_NO_SLOT) {
+		d->why = "more commands in flight than there may be";
+		return -EPROTO;
+	}
 	int rc = handlers[record->op](d, record);
+	if (!rc && d->config.objects && d->objects.count > d->config.objects) {
+		d->why = "more objects than there may be";
+		return -EPROTO;
+	}
 	if (rc == -EPROTO && !d->why)
 		d->why = arax_op_name(record->op);
 	return rc ? rc : 1;

@@ -202,7 +202,10 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 			client_tenant_ended(tenant->client, text,
 					    arax_now_ns() - tenant->attached_ns);
 	}
+	struct domain_id id = tenant->id;
 	tenant_lost(tenant);
+	if (!pool_count_of(pool, &id, true))
+		cgroup_gone(pool->daemon->cgroups, &id);
 	if (failed) {
 		pool_failed(pool, text);
 	} else {
@@ -357,7 +360,7 @@ static int tenant_start(struct tenant *tenant)
 	if (!mkdtemp(tenant->work))
 		return -errno;
 	return zygote_spawn(&pool->zygote, &daemon->loop, &tenant->child, tenant->work,
-			    &tenant->spawn);
+			    daemon->config.kernel_memory, &tenant->spawn);
 }
 
 static int pool_start(struct pool *pool)
@@ -371,6 +374,7 @@ static int pool_start(struct pool *pool)
 	tenant->arena_fd = -1;
 	tenant->child.message = tenant_message;
 	tenant->child.ended = tenant_ended;
+	tenant->child.held = &tenant->cgroup.moving;
 	int error = tenant_start(tenant);
 	if (error)
 		return tenant_lost(tenant), error;
@@ -643,6 +647,18 @@ static struct tenant *pool_send_start(struct pool *pool, const struct client *cl
 	return NULL;
 }
 
+/* Where its client is, with that one's limits, or with those of its domain. */
+static void cgroup_attached(struct tenant *tenant, const struct client *client)
+{
+	const struct config *config = &tenant->pool->daemon->config;
+	uint64_t memory = config->memory_per_domain;
+
+	if (memory)
+		memory += config->kernel_memory;
+	cgroup_enter(tenant->pool->daemon->cgroups, config->cgroup, &tenant->cgroup, tenant->pid,
+		     client->pid, client->process.fd, &client->id, memory);
+}
+
 int pool_attach(struct pool *pool, struct client *client, const struct arax_control_start *start,
 		const char *program, int former, int *arena, int *link)
 {
@@ -683,6 +699,7 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	grant.trace = (struct trace_memory){.fd = -1};
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
+	cgroup_attached(tenant, client);
 	cpu_share(pool->daemon);
 	manage_attached(pool->daemon, tenant);
 	devices_notice(pool->daemon->devices);

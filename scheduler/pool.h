@@ -6,6 +6,7 @@
 #define ARAX_SCHEDULER_POOL_H
 
 #include "scheduler/araxd.h"
+#include "scheduler/araxd_cgroup.h"
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_sandbox.h"
 #include "scheduler/araxd_trace.h"
@@ -27,7 +28,8 @@ struct tenant {
 	uint64_t spawn;	       /* what the zygote was asked for and has not answered; 0 */
 	const struct arax_stats *stats;
 	const struct arax_shm *shm; /* what the client counts itself; the first page only */
-	int nice, nicer;	    /* its client's, and what it has beyond that for a fair share */
+	struct cgroup_seat cgroup;
+	int nice, nicer; /* its client's, and what it has beyond that for a fair share */
 	struct trace_memory trace;
 	uint64_t attached_ns;
 	pid_t pid, client_pid; /* stay known after the process has ended */

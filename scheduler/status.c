@@ -45,6 +45,7 @@ struct finished {
 	pid_t pid, tenant_pid;
 	uid_t uid;
 	char program[64], policy[32];
+	const char *cgroup;
 	uint64_t duration_ns, ended_ns;
 	struct snapshot stats;
 };
@@ -189,6 +190,7 @@ void history_add(struct history *history, const struct tenant *tenant)
 	*record = (struct finished){.pid = tenant->client_pid,
 				    .tenant_pid = tenant->pid,
 				    .uid = tenant->id.uid,
+				    .cgroup = cgroup_name(&tenant->cgroup),
 				    .ended_ns = arax_now_ns()};
 	record->duration_ns = record->ended_ns - tenant->attached_ns;
 	status_printable(record->program, tenant->program, sizeof(record->program));
@@ -266,10 +268,10 @@ static json_t *status_kernels(const struct snapshot *stats)
 static json_t *status_client(const struct finished *c)
 {
 	return json_pack(
-	    "{s:i, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid",
-	    (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
-	    (int)c->tenant_pid, "policy", c->policy, "duration_ms", status_ms(c->duration_ns),
-	    "commands", status_number(c->stats.commands), "kernels",
+	    "{s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "pid", (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
+	    (int)c->tenant_pid, "policy", c->policy, "cgroup", c->cgroup, "duration_ms",
+	    status_ms(c->duration_ns), "commands", status_number(c->stats.commands), "kernels",
 	    status_number(c->stats.kernels), "bytes", status_number(c->stats.bytes), "errors",
 	    status_number(c->stats.errors), "programs", status_number(c->stats.programs), "memory",
 	    status_number(c->stats.memory), "depth", status_number(c->stats.depth), "devices",
@@ -286,8 +288,10 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 	json_t *clients = json_array();
 
 	for (const struct tenant *t = pool_tenants(daemon->pool); t; t = t->next) {
-		struct finished now = {
-		    .pid = t->client_pid, .tenant_pid = t->pid, .uid = t->id.uid};
+		struct finished now = {.pid = t->client_pid,
+				       .tenant_pid = t->pid,
+				       .uid = t->id.uid,
+				       .cgroup = cgroup_name(&t->cgroup)};
 
 		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->id.uid))
 			continue;
@@ -348,10 +352,13 @@ static json_t *status_pool(const struct araxd *daemon)
 	struct pool_count count = pool_count(daemon->pool);
 
 	return json_pack(
-	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o}", "configured", (int)daemon->config.pool,
+	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:o}", "configured", (int)daemon->config.pool,
 	    "extra", (int)count.extra, "starting", (int)count.starting, "ready", (int)count.ready,
 	    "attached", (int)count.attached, "zygote", (int)pool_zygote(daemon->pool), "error",
-	    pool_error(daemon->pool), "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
+	    pool_error(daemon->pool), "cgroups",
+	    daemon->config.cgroup == CONFIG_CGROUP_NONE ? "not used, by configuration"
+							: cgroups_state(daemon->cgroups),
+	    "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
 }
 
 static json_t *status_compiler(const struct araxd *daemon)

@@ -91,6 +91,7 @@ static bool serve_spawn(int control, char **argv, struct sandbox *sandbox,
 	spawn->work[sizeof(spawn->work) - 1] = 0;
 	if (fork_tenant(&pid, sandbox)) {
 		become_tenant(control, socket, argv, spawn->work, sandbox);
+		sandbox->memory = spawn->memory;
 		return true;
 	}
 	close(socket);

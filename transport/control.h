@@ -78,8 +78,9 @@ struct arax_control_attach {
 	int32_t tenant_pid;  /* reply */
 	uint32_t deaths;     /* reply: of this client's tenants so far */
 	char died[96];	     /* reply: how the last of them ended; "" */
-	uint32_t flags;	     /* reply: ARAX_ATTACH_* */
-	uint32_t pad;
+	uint16_t flags;	     /* reply: ARAX_ATTACH_* */
+	uint16_t commands;   /* reply: that it may have in flight; 0: as many as there are slots */
+	uint32_t objects;    /* reply: that it may have; 0: as many as there are handles */
 };
 /* Some device has a compiler of its own: programs shall come with their build requests. */
 #define ARAX_ATTACH_REQUESTS 1u
@@ -89,6 +90,7 @@ struct arax_control_start {
 	char devices[128]; /* allowed devices, comma list; empty: all */
 	char policy[32];
 	uint64_t arena_size;
+	uint32_t commands, objects; /* the client's limits, as it was told them; 0: none */
 };
 
 /*
@@ -200,7 +202,8 @@ struct arax_control_spawn {
 	struct arax_control_head head;
 	int32_t pid; /* reply: of the tenant, a child of araxd by now */
 	uint32_t pad;
-	char work[512]; /* the tenant's ARAX_WORK_DIR */
+	uint64_t memory; /* bytes that it may have beside its arena; 0: no limit */
+	char work[512];	 /* the tenant's ARAX_WORK_DIR */
 };
 
 struct arax_control_ready {
