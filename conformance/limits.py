@@ -50,8 +50,9 @@ def poll(condition, what):
 class World:
     """A system daemon, socket-activated as by systemd, with a configuration of its own."""
 
-    def __init__(self, options, configuration):
+    def __init__(self, options, configuration, group=None):
         self.options = options
+        self.group = None  # a cgroup for the clients
         self.directory = tempfile.mkdtemp(prefix="arax-limits-")
         os.chmod(self.directory, 0o711)
         self.socket = os.path.join(self.directory, "araxd.sock")
@@ -64,8 +65,9 @@ class World:
         os.chmod(self.socket, 0o666)
         listening.listen(64)
         self.daemon = subprocess.Popen(
-            ["/bin/sh", "-c", 'exec 3<&$1; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$2" --config "$3"', "sh",
-             str(listening.fileno()), f"{options.bin}/araxd", config],
+            ["/bin/sh", "-c", '[ -z "$4" ] || echo 0 >"$4/cgroup.procs" || exit; exec 3<&$1; '
+             'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$2" --config "$3"', "sh",
+             str(listening.fileno()), f"{options.bin}/araxd", config, group or ""],
             env=self.environment(), stdin=subprocess.DEVNULL, pass_fds=(listening.fileno(),))
         listening.close()
         poll(self.status, "araxd answers")
@@ -80,6 +82,8 @@ class World:
         if container:
             # Of the machine it sees the socket and its own processes.
             command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--net", *command]
+        if self.group:
+            command = ["/bin/sh", "-c", 'echo 0 >"$0/cgroup.procs" && exec "$@"', self.group, *command]
         process = subprocess.Popen(command, env=self.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    text=True, user=user, extra_groups=[] if user else None)
         self.own.append(process)
@@ -213,6 +217,142 @@ def test_memory(options):
         world.let_go(held[0][0])
         world.attached(2)
         check(world.hold()[1] == 0, "what was given back cannot be had")
+
+
+def test_objects(options):
+    with contextlib.closing(World(options, "[limits]\nobjects = 1000")) as world:
+        process = world.client("objects")
+        check(world.line(process, "context") == "0", "context")
+        check(world.line(process, "objects") == f"1000 {OUT_OF_RESOURCES}", "objects up to the limit")
+        check(world.line(process, "again") == "0", "what was released cannot be had again")
+        world.let_go(process)
+
+
+def test_commands(options):
+    with contextlib.closing(World(options, "[limits]\ncommands = 100")) as world:
+        process = world.client("commands")
+        check(world.line(process, "context") == "0", "context")
+        count, error = map(int, world.line(process, "commands").split())
+        # The gate is in flight, too.
+        check(90 <= count <= 100 and error == OUT_OF_RESOURCES, f"{count} commands, then {error}")
+        check(world.line(process, "finish") == "0", "what was accepted is executed")
+        check(world.line(process, "again") == "0", "an enqueue waits for room")
+        world.let_go(process)
+
+
+def test_compile_time(options):
+    """Who has had its part of the compiler waits; who asks for what is there already does not."""
+    with contextlib.closing(World(options, "[limits]\ncompile_time = 1")) as world:
+        process = world.client("builds", "1000", "one after the other")
+        check(world.line(process, "context") == "0", "context")
+        count, error = map(int, world.line(process, "builds").split())
+        check(1 <= count < 1000 and error == OUT_OF_RESOURCES, f"{count} builds, then {error}")
+        check("compile_time" in process.stdout.read(), "the log says why")
+        world.let_go(process)
+        process = world.client("builds", "2", "one after the other")
+        check(world.line(process, "context") == "0", "context")
+        check(count < 2 or world.line(process, "builds") == "2 0", "cached programs need no compiler")
+        world.let_go(process)
+
+
+def needs_seccomp(world):
+    check(world.hold()[1] == 0, "a first client")
+    walls = world.status()["pool"]["sandbox"]["walls"]
+    if "seccomp" not in walls:
+        raise Skip(f"no list of system calls here, only {walls}")
+
+
+def test_kernel_memory(options):
+    """What a kernel allocates beside its buffers: a quarter of the limit, and four times of it."""
+    if os.uname().machine != "x86_64":
+        raise Skip("the kernel makes system calls of x86-64")
+    with contextlib.closing(World(options, "[limits]\nkernel_memory = 256M")) as world:
+        needs_seccomp(world)
+
+        def eat(size):
+            process = world.client("eat", str(size))
+            check(world.line(process, "context") == "0", "context")
+            said = world.line(process, "eat")
+            world.let_go(process)
+            return said
+
+        check(eat(64) == "0 -1", "less than the limit, and what is not counted")
+        check(eat(1024) == "-12 -1", "more than the limit")
+
+
+class Group:
+    """A cgroup below our own, if it may be made."""
+
+    def __init__(self):
+        with open("/proc/self/mountinfo", encoding="ascii") as file:
+            trees = [line.split()[4] for line in file if " - cgroup2 " in line and line.split()[3] == "/"]
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            own = [line[3:].strip() for line in file if line.startswith("0::/")]
+        if not trees or not own:
+            raise Skip("no cgroup2 is mounted, or none of ours")
+        self.path = own[0].rstrip("/") + f"/arax-limits-{os.getpid()}"
+        self.directory = trees[0] + self.path
+        try:
+            os.mkdir(self.directory)
+        except OSError as error:
+            raise Skip(f"no cgroup can be made: {error}") from None
+
+    def below(self, name):
+        os.mkdir(os.path.join(self.directory, name))
+        return os.path.join(self.directory, name)
+
+    def close(self):
+        def gone():
+            """The kernel takes out who has ended a little later."""
+            try:
+                for name in os.listdir(self.directory):
+                    if os.path.isdir(os.path.join(self.directory, name)):
+                        os.rmdir(os.path.join(self.directory, name))
+                os.rmdir(self.directory)
+            except OSError:
+                return False
+            return True
+
+        poll(gone, "the cgroup is empty")
+
+
+def cgroup_of(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+        return next(line[3:].strip() for line in file if line.startswith("0::"))
+
+
+def test_cgroup_of_client(options):
+    with contextlib.closing(Group()) as group, contextlib.closing(World(options, "")) as world:
+        world.group = group.directory
+        process, error = world.hold()
+        check(error == 0, f"context: {error}")
+        tenant = world.status()["clients"][0]["tenant_pid"]
+        check(cgroup_of(process.pid) == group.path, "the client itself is not there")
+        poll(lambda: cgroup_of(tenant) == group.path, "the tenant is in its client's cgroup")
+        poll(lambda: world.status()["clients"][0]["cgroup"] == "client", "the status says so")
+        world.let_go(process)
+        world.attached(0)
+
+
+def test_cgroup_own(options):
+    """A daemon that was given a part of the tree has a cgroup there for each domain."""
+    with contextlib.closing(Group()) as group:
+        group.below("araxd")
+        with contextlib.closing(World(options, "[limits]\ncgroup = own\nmemory = 1G",
+                                      group=os.path.join(group.directory, "araxd"))) as world:
+            held = [world.hold()[0] for _ in range(2)]
+            own = f"{group.path}/domain-{os.getuid()}-0"
+            for client in world.status()["clients"]:
+                poll(lambda pid=client["tenant_pid"]: cgroup_of(pid) == own, "the tenant is in its domain's cgroup")
+            poll(lambda: [each["cgroup"] for each in world.status()["clients"]] == ["domain"] * 2, "the status")
+            check(cgroup_of(world.daemon.pid) == f"{group.path}/araxd", "araxd has not moved")
+            limit = os.path.join(group.directory, f"domain-{os.getuid()}-0", "memory.max")
+            if os.path.exists(limit):
+                with open(limit, encoding="ascii") as file:
+                    check(int(file.read()) == 5 << 30, "the domain's memory and one kernel's")
+            for process in held:
+                world.let_go(process)
+            poll(lambda: not os.path.exists(os.path.dirname(limit)), "the domain's cgroup goes with its last tenant")
 
 
 def test_shares(options):

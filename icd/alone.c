@@ -74,7 +74,7 @@ int connection_quiesce(struct connection *conn, const void *start, size_t size,
 
 bool connection_wants_requests(const struct connection *conn)
 {
-	return conn->flags & ARAX_ATTACH_REQUESTS;
+	return conn->limits.flags & ARAX_ATTACH_REQUESTS;
 }
 
 int connection_load(struct connection *conn, uint32_t program, const struct executable *bytes)

@@ -59,6 +59,20 @@ static cl_int build_begin(cl_program program, const char *options)
 }
 
 /* What the log says when there was no compiler to write one. */
+static const char *failure(int err)
+{
+	switch (err) {
+	case -EDQUOT:
+		return "this user has had as much of the compiler's time as it may for now "
+		       "(arax.conf: [limits] compile_time)";
+	case -EAGAIN:
+		return "too many of this user's programs wait for the compiler "
+		       "(arax.conf: [limits] builds)";
+	default:
+		return strerror(-err);
+	}
+}
+
 static struct arax_result *result_failed(cl_int error, int err)
 {
 	struct arax_result *result = calloc(1, sizeof(*result));
@@ -66,8 +80,7 @@ static struct arax_result *result_failed(cl_int error, int err)
 	if (!result)
 		return NULL;
 	result->error = error;
-	if (asprintf(&result->log, "error: the compiler could not be reached: %s\n",
-		     strerror(-err)) < 0)
+	if (asprintf(&result->log, "error: the program was not compiled: %s\n", failure(err)) < 0)
 		result->log = NULL;
 	return result;
 }

@@ -103,9 +103,9 @@ static void connection_init(struct connection *conn)
 	arax_ring_init(&conn->hq, &shm->hq, shm->hq_entries, ARAX_HQ_ENTRIES);
 	arax_ring_init(&conn->cq, &shm->cq, shm->cq_entries, ARAX_CQ_ENTRIES);
 	/* low slots last, so that they are given out first */
-	for (uint32_t i = 0; i < ARAX_SLOTS; i++)
-		conn->free_slots[i] = ARAX_SLOTS - 1 - i;
-	conn->nfree = ARAX_SLOTS;
+	for (uint32_t i = 0; i < conn->limits.commands; i++)
+		conn->free_slots[i] = conn->limits.commands - 1 - i;
+	conn->nfree = conn->limits.commands;
 	conn->retired_tail = &conn->retired;
 	conn->jobs_tail = &conn->jobs;
 	conn->notices_tail = &conn->notices;
@@ -144,10 +144,11 @@ static int connection_meet(struct connection *conn, int *arena)
 
 	if (err < 0)
 		return err;
-	err = daemon_attach(conn->daemon, arena, &conn->size, &conn->link, &trace, &conn->flags);
+	err = daemon_attach(conn->daemon, arena, &conn->link, &trace, &conn->limits);
 	if (err)
 		return err;
 	ARAX_FAULT_POINT(CLIENT_ATTACHED);
+	conn->size = conn->limits.arena_size;
 	/* Without one it is not traced; that is no error. */
 	(void)arax_trace_open(&conn->trace, trace, ARAX_TRACE_CLIENT);
 	daemon_close(trace);
@@ -366,19 +367,31 @@ size_t connection_allocated(struct connection *conn, const void *address, void *
 	return size;
 }
 
-uint32_t connection_handle(struct connection *conn, enum arax_handle_kind kind)
+static uint32_t handle_take(struct connection *conn, enum arax_handle_kind kind)
 {
+	struct handle_pool *pool = &conn->handles[kind];
 	uint32_t handle = 0;
 
-	if (!connection_alive(conn))
-		return 0;
 	pthread_mutex_lock(&conn->lock);
-	struct handle_pool *pool = &conn->handles[kind];
-	if (pool->nfree)
+	if (conn->nobjects >= conn->limits.objects)
+		handle = 0;
+	else if (pool->nfree)
 		handle = ARAX_HANDLE(kind, pool->free[--pool->nfree]);
 	else if (pool->next < ARAX_HANDLE_MAX_INDEX)
 		handle = ARAX_HANDLE(kind, pool->next++);
+	conn->nobjects += handle != 0;
 	pthread_mutex_unlock(&conn->lock);
+	return handle;
+}
+
+uint32_t connection_handle(struct connection *conn, enum arax_handle_kind kind)
+{
+	if (!connection_alive(conn))
+		return 0;
+	uint32_t handle = handle_take(conn, kind);
+	/* Released buffers that are kept for later have theirs, too. */
+	if (!handle && mem_cache_flush(conn))
+		handle = handle_take(conn, kind);
 	return handle;
 }
 
@@ -425,6 +438,7 @@ void connection_drop(struct connection *conn, enum arax_op op, uint32_t handle)
 		(void)connection_send(conn, &drop.head); /* fails only with the tenant's death */
 	recover_drop(conn, handle);
 	handle_free(&conn->handles[ARAX_HANDLE_KIND(handle)], handle);
+	conn->nobjects--;
 	pthread_mutex_unlock(&conn->lock);
 }
 

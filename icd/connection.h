@@ -10,6 +10,7 @@
 #ifndef ARAX_ICD_CONNECTION_H
 #define ARAX_ICD_CONNECTION_H
 
+#include "icd/daemon.h"
 #include "icd/icd.h"
 #include "transport/heap.h"
 #include "transport/ring.h"
@@ -73,7 +74,7 @@ struct journal_block {
 struct connection {
 	_Atomic uint32_t refs;
 	int daemon, link, arena;
-	uint32_t flags; /* ARAX_ATTACH_* */
+	struct attached limits;
 	_Atomic bool dead, forked;
 	_Atomic bool broken;		/* the tenant is no good: somebody has to get another one */
 	struct arax_trace_writer trace; /* what the client executes itself, trace.c */
@@ -91,6 +92,7 @@ struct connection {
 	struct arax_ring sq, hq, cq;
 	_Atomic uint32_t cq_taken; /* cq.own for readers without the lock */
 	struct handle_pool handles[HANDLE_KINDS];
+	uint32_t nobjects; /* handles in use */
 	struct command *commands[ARAX_SLOTS];
 	uint32_t free_slots[ARAX_SLOTS];
 	_Atomic uint32_t nfree;

@@ -12,6 +12,7 @@
 #include "icd/icd.h"
 #include "transport/control.h"
 #include "transport/fault_point.h"
+#include "transport/shm.h"
 #include "transport/socket.h"
 #include "transport/wake.h"
 
@@ -385,7 +386,20 @@ static int attach_received(const int fds[ARAX_FDS_MAX])
 	return -EPROTO;
 }
 
-int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace, uint32_t *flags)
+/* A daemon from before there were limits says 0. */
+static void attach_limits(const struct arax_control_attach *attach, struct attached *limits)
+{
+	*limits = (struct attached){.arena_size = attach->arena_size,
+				    .flags = attach->flags,
+				    .commands = attach->commands,
+				    .objects = attach->objects};
+	if (!limits->commands || limits->commands > ARAX_SLOTS)
+		limits->commands = ARAX_SLOTS;
+	if (!limits->objects)
+		limits->objects = UINT32_MAX;
+}
+
+int daemon_attach(int fd, int *arena, int *link, int *trace, struct attached *limits)
 {
 	struct arax_control_attach attach;
 	int fds[ARAX_FDS_MAX];
@@ -404,8 +418,7 @@ int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trac
 	*arena = fds[0];
 	*link = fds[1];
 	*trace = fds[2];
-	*arena_size = attach.arena_size;
-	*flags = attach.flags;
+	attach_limits(&attach, limits);
 	return 0;
 }
 

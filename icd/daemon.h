@@ -18,9 +18,16 @@ struct arax_device_info;
  */
 int daemon_hello(struct arax_device_info *info);
 
+/* What an application may have: of its tenant, and of those that take its place. */
+struct attached {
+	uint64_t arena_size;
+	uint32_t flags; /* ARAX_ATTACH_* */
+	uint32_t commands, objects;
+};
+
 /** daemon_attach() - ask for a tenant on a connection from daemon_hello().
- *  Return: 0 with the arena, its size and the link to the tenant; -errno. */
-int daemon_attach(int fd, int *arena, uint64_t *arena_size, int *link, int *trace, uint32_t *flags);
+ *  Return: 0 with the arena, the link to the tenant and the limits; -errno. */
+int daemon_attach(int fd, int *arena, int *link, int *trace, struct attached *limits);
 
 /** daemon_replace() - ask for another tenant for an arena whose tenant is no good any more, on the
  *  connection that it was asked for on; waits until the former one is gone.

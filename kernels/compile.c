@@ -41,6 +41,9 @@
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 #define LOG_TAIL 8192
 
+/* How a child ends that could not do its part. */
+enum { JOB_NO_SANDBOX = 2, JOB_NO_BUILD, JOB_NO_RESULT };
+
 struct job {
 	pid_t pid; /* 0: free */
 	int pidfd, result, output;
@@ -53,7 +56,7 @@ struct job {
 struct zygote {
 	struct pocl pocl;
 	unsigned parallel, running, made;
-	uint64_t time_limit_ns;
+	uint64_t time_limit_ns, memory;
 	char *directory;
 	bool sandbox_off;
 	struct sandbox sandbox;
@@ -110,6 +113,7 @@ static int job_close_others(const int keep[4])
 static int job_enter(const struct zygote *zygote, const struct job *job, int request, int variants)
 {
 	struct sandbox sandbox = zygote->sandbox;
+	sandbox.memory = zygote->memory;
 	char directory[PATH_MAX];
 
 	const int keep[] = {request, job->result, sandbox.proc, variants};
@@ -161,7 +165,7 @@ static _Noreturn void job_child(const struct zygote *zygote, const struct job *j
 	dup2(job->output, STDOUT_FILENO);
 	dup2(job->output, STDERR_FILENO);
 	if (job_enter(zygote, job, request, variants) < 0)
-		_exit(2);
+		_exit(JOB_NO_SANDBOX);
 	ARAX_FAULT_POINT(COMPILE_JOB_ENTERED);
 	/* Another user than before has lost it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -170,11 +174,11 @@ static _Noreturn void job_child(const struct zygote *zygote, const struct job *j
 	if (arax_memfd_map(request, ARAX_BUILD_MAX, &data, &size) < 0 ||
 	    job_variants(variants, &registry) < 0 ||
 	    build_run(&zygote->pocl, data, size, registry, &writer) < 0)
-		_exit(3);
+		_exit(JOB_NO_BUILD);
 	ARAX_FAULT_POINT(COMPILE_JOB_BUILT);
 	if (zygote_write_all(job->result, writer.data, writer.size) < 0 ||
 	    fcntl(job->result, F_ADD_SEALS, SEALS) < 0)
-		_exit(4);
+		_exit(JOB_NO_RESULT);
 	ARAX_FAULT_POINT(COMPILE_JOB_WRITTEN);
 	_exit(0);
 }
@@ -220,7 +224,10 @@ static int job_failure(const struct job *job, const siginfo_t *how)
 	else
 		snprintf(log, sizeof(log), "error: the compiler was ended by signal %d (SIG%s)\n%s",
 			 how->si_status, sigabbrev_np(how->si_status) ?: "?", output);
-	build_failure(&writer, job->kind, log);
+	build_failure(&writer, job->kind,
+		      how->si_code == CLD_EXITED && how->si_status >= JOB_NO_SANDBOX &&
+			  how->si_status <= JOB_NO_RESULT,
+		      log);
 	int fd = writer.failed ? -ENOMEM : arax_memfd_from("arax-result", writer.data, writer.size);
 	arax_writer_free(&writer);
 	return fd;
@@ -495,6 +502,8 @@ static int zygote_options(struct zygote *zygote, int argc, char **argv)
 			zygote->time_limit_ns = value * 1000000000ull;
 		else if (strcmp(argv[i], "--parallel") == 0 && value)
 			zygote->parallel = (unsigned)value;
+		else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc)
+			zygote->memory = value;
 		else
 			return -EINVAL;
 		i++;
@@ -510,8 +519,10 @@ int main(int argc, char **argv)
 	int error = zygote_options(&zygote, argc, argv);
 
 	if (error || fcntl(CONTROL_FD, F_GETFD) < 0) {
-		fprintf(stderr, "arax-compile is started by araxd: [--time-limit SECONDS] "
-				"[--parallel N] with its control socket as descriptor 3\n");
+		fprintf(
+		    stderr,
+		    "arax-compile is started by araxd: [--time-limit SECONDS] "
+		    "[--parallel N] [--memory BYTES] with its control socket as descriptor 3\n");
 		return 2;
 	}
 	fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);

@@ -55,11 +55,12 @@ static cl_int build_option_error_of(uint32_t kind)
 	}
 }
 
-void build_failure(struct arax_writer *w, uint32_t kind, const char *log)
+void build_failure(struct arax_writer *w, uint32_t kind, bool ours, const char *log)
 {
 	char *options = strdup(""), *text = strdup(log);
-	struct arax_result result = {
-	    .error = build_error_of(kind), .options = options, .log = text};
+	struct arax_result result = {.error = ours ? CL_OUT_OF_RESOURCES : build_error_of(kind),
+				     .options = options,
+				     .log = text};
 
 	arax_result_write(w, &result);
 	free(options);

@@ -21,7 +21,8 @@ int build_run(const struct pocl *pocl, const void *request, size_t size,
 /** build_flags() - what of options those who load a binary must know: ARAX_RESULT_*. */
 uint32_t build_flags(const char *options);
 
-/** build_failure() - the result of a build of this kind that ended with no result of its own. */
-void build_failure(struct arax_writer *w, uint32_t kind, const char *log);
+/** build_failure() - the result of a build of this kind that ended with no result of its own
+ *  @ours: it is not the program's fault, nor the compiler's. */
+void build_failure(struct arax_writer *w, uint32_t kind, bool ours, const char *log);
 
 #endif

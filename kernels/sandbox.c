@@ -295,7 +295,8 @@ static int landlock(const struct sandbox *sandbox, const char *scratch)
 
 int sandbox_open(struct sandbox *sandbox, enum sandbox_role role, bool off)
 {
-	*sandbox = (struct sandbox){.role = role, .off = off, .proc = -1, .tasks = -1};
+	*sandbox =
+	    (struct sandbox){.role = role, .off = off, .proc = -1, .tasks = -1, .status = -1};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	int error = limits();
@@ -398,6 +399,9 @@ int sandbox_enter(struct sandbox *sandbox, const char *work, char *scratch)
 	sandbox->tasks = openat(sandbox->proc, "self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (!error && sandbox->tasks < 0)
 		error = -errno;
+	sandbox->status = openat(sandbox->proc, "self/status", O_RDONLY | O_CLOEXEC);
+	if (!error && sandbox->status < 0)
+		error = -errno;
 	if (!error && !sandbox->off)
 		error = become(sandbox, uid);
 	if (!error && (sandbox->holds & SANDBOX_LANDLOCK))
@@ -405,11 +409,29 @@ int sandbox_enter(struct sandbox *sandbox, const char *work, char *scratch)
 	return error;
 }
 
+/* Memory of one's own: heaps, stacks, private mappings. What is shared is a file, and so limited
+ * otherwise; the system call list lets tenants share no memory that has no file. */
+static int memory_limit(const struct sandbox *sandbox)
+{
+	char text[4096];
+	ssize_t n = pread(sandbox->status, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	const char *data = strstr(text, "\nVmData:");
+	uint64_t has = data ? strtoull(data + 8, NULL, 10) << 10 : 0;
+	return data ? limit(RLIMIT_DATA, has + sandbox->memory) : -ENODATA;
+}
+
 int sandbox_seal(struct sandbox *sandbox)
 {
-	int *const outside[] = {&sandbox->proc, &sandbox->tasks};
+	int *const outside[] = {&sandbox->proc, &sandbox->tasks, &sandbox->status};
+	int error = sandbox->memory ? memory_limit(sandbox) : 0;
 
-	for (size_t i = 0; i < 2; i++) {
+	if (error)
+		return error;
+	for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
 		if (*outside[i] >= 0)
 			close(*outside[i]);
 		*outside[i] = -1;

@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum sandbox_role { SANDBOX_TENANT, SANDBOX_COMPILER, SANDBOX_DEVICE };
@@ -38,11 +39,13 @@ struct sock_fprog;
 
 struct sandbox {
 	enum sandbox_role role;
-	unsigned holds;	   /* walls that stand, or will when the process is sealed */
-	bool off;	   /* by configuration: nothing is tried */
-	bool user_ns;	   /* in a user namespace of our own */
-	bool own_uid;	   /* there is the right to take an identity that nobody else has */
-	int proc, tasks;   /* the /proc of outside, our threads there; until sealed; -1 */
+	unsigned holds; /* walls that stand, or will when the process is sealed */
+	bool off;	/* by configuration: nothing is tried */
+	bool user_ns;	/* in a user namespace of our own */
+	bool own_uid;	/* there is the right to take an identity that nobody else has */
+	/* The /proc of outside, and in it our threads and what we are; until sealed; -1. */
+	int proc, tasks, status;
+	uint64_t memory;   /* bytes that it may have beside what it has when sealed; 0: no limit */
 	unsigned landlock; /* its version; 0: none */
 	struct sock_fprog *filter;
 	char missing[256]; /* what does not hold and why */
@@ -75,7 +78,8 @@ pid_t sandbox_pid(const struct sandbox *sandbox);
  *  own pid namespace. */
 int sandbox_threads(const struct sandbox *sandbox, int (*each)(pid_t thread));
 
-/** sandbox_seal() - the system call list, for every thread. Return: 0 or -errno. */
+/** sandbox_seal() - the limit of memory, and the system call list, for every thread. Return: 0 or
+ *  -errno. */
 int sandbox_seal(struct sandbox *sandbox);
 
 /* sandbox_root.c and sandbox_filter.c; for sandbox.c only. */

@@ -35,7 +35,7 @@
 /* By name, because not every architecture has them all. */
 static const char *const filter_both[] = {
     /* memory */
-    "brk", "madvise", "mmap", "mprotect", "mremap", "munmap",
+    "brk", "madvise", "mprotect", "mremap", "munmap",
     /* threads that are there */
     "futex", "get_robust_list", "getpid", "gettid", "rseq", "sched_getaffinity", "sched_yield",
     "set_robust_list", "rt_sigprocmask", "rt_sigreturn", "restart_syscall", "exit_group",
@@ -92,11 +92,29 @@ static int filter_fcntl(scmp_filter_ctx ctx, enum sandbox_role role)
 	return error;
 }
 
+/* Only a tenant's arena is shared, and it has a file: without one shared memory would be nobody's,
+ * and no limit would hold for it, nor for what grows like a stack. */
+static int filter_mmap(scmp_filter_ctx ctx, enum sandbox_role role)
+{
+	const unsigned kinds = MAP_ANONYMOUS | MAP_GROWSDOWN;
+
+	if (role != SANDBOX_TENANT)
+		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 0);
+	int error = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				     SCMP_A3_32(SCMP_CMP_MASKED_EQ, kinds, 0));
+	return error
+		   ?: seccomp_rule_add(
+			  ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+			  SCMP_A3_32(SCMP_CMP_MASKED_EQ, kinds | MAP_SHARED, MAP_ANONYMOUS));
+}
+
 static int filter_arguments(scmp_filter_ctx ctx, enum sandbox_role role)
 {
 	const unsigned spaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
 				CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 	int error = filter_fcntl(ctx, role);
+
+	error = error ?: filter_mmap(ctx, role);
 
 	/* Signals to ourselves only: see filter_self(). abort() needs them. */
 	error = error ?: seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 0);

@@ -46,6 +46,7 @@ static void print_daemon(const json_t *root)
 		printf("          %s\n", text(compiler, "error"));
 	print_sandbox("tenants", json_object_get(pool, "sandbox"));
 	print_sandbox("compilers", json_object_get(compiler, "sandbox"));
+	printf("cgroups   %s\n", text(pool, "cgroups"));
 }
 
 /* What happens on devices that have processes of their own, for each application there. */

@@ -11,6 +11,7 @@
 
 #include "scheduler/araxd_adopt.h"
 #include "scheduler/araxd_build.h"
+#include "scheduler/araxd_cgroup.h"
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_device.h"
 #include "scheduler/araxd_manage.h"
@@ -306,6 +307,8 @@ static int araxd_start(struct araxd *daemon, const struct options *options)
 	if (!error)
 		error = variants_load(daemon);
 	if (!error)
+		error = cgroups_new(NULL, NULL, &daemon->cgroups);
+	if (!error)
 		error = pool_new(daemon, &daemon->pool);
 	if (!error)
 		error = builder_new(daemon, &daemon->builder);
@@ -337,6 +340,7 @@ static void araxd_stop(struct araxd *daemon)
 		client_free(daemon->clients);
 	}
 	devices_free(daemon->devices);
+	cgroups_free(daemon->cgroups);
 	pool_free(daemon->pool);
 	adopt_free(daemon);
 	builder_free(daemon->builder);

@@ -9,16 +9,16 @@ pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 set(CONFIG_SOURCES config.c config_device.c config_scheduling.c policy_rules.c
 	../devices/sim_options.c ../kernels/sandbox_walls.c)
-add_executable(araxd araxd.c araxd_adopt.c araxd_build.c araxd_child.c araxd_client.c araxd_costs.c araxd_device.c
-	araxd_domain.c araxd_journal.c araxd_lease.c araxd_link.c araxd_loop.c araxd_manage.c
-	araxd_process.c araxd_sandbox.c
-	araxd_seat.c araxd_socket.c araxd_trace.c araxd_variants.c araxd_work.c history.c journal.c lease.c pool.c pool_cpu.c status.c
+add_executable(araxd araxd.c araxd_adopt.c araxd_build.c araxd_cgroup.c araxd_child.c araxd_client.c araxd_costs.c
+	araxd_device.c araxd_domain.c araxd_journal.c araxd_lease.c araxd_link.c araxd_loop.c araxd_manage.c
+	araxd_process.c araxd_sandbox.c araxd_seat.c araxd_socket.c araxd_trace.c araxd_variants.c araxd_work.c
+	history.c journal.c lease.c pool.c pool_cpu.c status.c
 	status_devices.c zygote.c ${CONFIG_SOURCES})
 target_compile_definitions(araxd PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERSION}"
 	ARAX_LIBEXECDIR="${ARAX_LIBEXECDIR}")
 target_include_directories(araxd PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(araxd PRIVATE arax-registry arax-kernels arax-transport PkgConfig::INIH
-	PkgConfig::JANSSON PkgConfig::SYSTEMD)
+	PkgConfig::JANSSON PkgConfig::SYSTEMD Threads::Threads)
 
 # The scheduling simulator: placement and arbiter with a clock of its own.
 add_library(arax-simulate STATIC lease.c simulate.c simulate_device.c simulate_load.c simulate_read.c
@@ -42,6 +42,13 @@ target_compile_definitions(arax PRIVATE _GNU_SOURCE ARAX_VERSION="${PROJECT_VERS
 target_include_directories(arax PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(arax PRIVATE arax-simulate arax-transport PkgConfig::JANSSON PkgConfig::NCURSES
 	${CMAKE_DL_LIBS} m)
+
+add_executable(test-scheduler-cgroup test_cgroup.c araxd_cgroup.c araxd_domain.c)
+target_compile_definitions(test-scheduler-cgroup PRIVATE _GNU_SOURCE)
+target_include_directories(test-scheduler-cgroup PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(test-scheduler-cgroup PRIVATE arax-transport Threads::Threads)
+add_test(NAME scheduler.cgroup COMMAND test-scheduler-cgroup)
+set_tests_properties(scheduler.cgroup PROPERTIES TIMEOUT 60)
 
 add_executable(test-scheduler-config test_config.c ${CONFIG_SOURCES})
 target_compile_definitions(test-scheduler-config PRIVATE _GNU_SOURCE)

@@ -20,6 +20,7 @@
 struct pool;
 struct tenant;
 struct builder;
+struct cgroups;
 struct history;
 struct devices;
 struct variants;
@@ -34,9 +35,11 @@ struct client {
 	struct source socket, process; /* the connection, and who is there (pidfd) */
 	pid_t pid;		       /* for people to read; a number decides nothing */
 	struct domain_id id;
-	bool absent;		  /* it has no connection, only a tenant (araxd_adopt.h) */
-	unsigned requests;	  /* of it that wait */
-	uint64_t arena_size;	  /* of its tenants, once it had one */
+	bool absent;	     /* it has no connection, only a tenant (araxd_adopt.h) */
+	unsigned requests;   /* of it that wait */
+	uint64_t arena_size; /* of its tenants, once it had one */
+	uint32_t objects;    /* and their limits */
+	uint16_t commands;
 	bool attaching;		  /* an ATTACH waits */
 	char wanted[CONFIG_LIST]; /* devices, as its last ATTACH said */
 	bool own_policy;	  /* and it named a policy */
@@ -83,6 +86,7 @@ struct araxd {
 	struct request *waiting; /* for a tenant or for what the device is */
 	struct timer waiting_timer, idle_timer, accept_timer;
 	struct pool *pool;
+	struct cgroups *cgroups;
 	struct builder *builder;
 	struct history *history;
 	struct devices *devices;

@@ -365,6 +365,8 @@ int adopt_answer(struct araxd *daemon, struct tenant *tenant, size_t size, int f
 	tenant->adopting = false;
 	tenant->arena_fd = fds[1];
 	fds[1] = -1;
+	if (tenant->client->process.fd >= 0)
+		pool_cgroup(tenant, tenant->client);
 	if (tenant->trace.head)
 		trace_begun(daemon, tenant);
 	devices_notice(daemon->devices);

@@ -30,6 +30,8 @@
 #define BUILDER_GIVE_UP 3
 #define BUILDER_BACKOFF_MAX_MS 10000
 #define BUILDER_PARALLEL_MAX 64
+#define NS_PER_SECOND 1000000000ull
+#define SECONDS_OF_LIMIT 60 /* config.compile_time_per_domain is of so many */
 
 struct build {
 	char key[ARAX_CACHE_KEY_SIZE];
@@ -39,13 +41,16 @@ struct build {
 	bool careful; /* the compiler failed with all of that */
 	uint64_t id;  /* 0: not with the compiler */
 	unsigned attempts;
+	uint64_t sent_ns;
 	struct request *requests; /* who waits for it */
 	struct build *next;
 };
 
-/* The cache of one trust domain. */
+/* One trust domain's cache, and what it has had of the compiler: the seconds of the last minute,
+ * which fade at the rate at which they are granted. */
 struct domain {
 	struct domain_id id;
+	uint64_t spent_ns, faded_ns;
 	struct arax_cache *cache; /* NULL: there is none */
 	char *scratch;		  /* its directory, when that ends with us */
 	struct domain *next;
@@ -91,14 +96,14 @@ static char *builder_cache_path(const struct araxd *daemon, const struct domain_
 	return length < 0 ? NULL : path;
 }
 
-struct arax_cache *builder_cache(struct builder *builder, const struct domain_id *id)
+static struct domain *builder_domain(struct builder *builder, const struct domain_id *id)
 {
 	struct domain *domain = builder->domains;
 
 	while (domain && !domain_same(&domain->id, id))
 		domain = domain->next;
 	if (domain)
-		return domain->cache;
+		return domain;
 	domain = calloc(1, sizeof(*domain));
 	char *path = builder_cache_path(builder->daemon, id);
 	if (!domain || !path) {
@@ -116,7 +121,39 @@ struct arax_cache *builder_cache(struct builder *builder, const struct domain_id
 		free(path);
 	domain->next = builder->domains;
 	builder->domains = domain;
-	return domain->cache;
+	return domain;
+}
+
+struct arax_cache *builder_cache(struct builder *builder, const struct domain_id *id)
+{
+	const struct domain *domain = builder_domain(builder, id);
+
+	return domain ? domain->cache : NULL;
+}
+
+/* Has a domain had as much of the compiler's time as it may? */
+static bool builder_exhausted(struct builder *builder, const struct domain_id *id)
+{
+	unsigned limit = builder->daemon->config.compile_time_per_domain;
+	struct domain *domain = limit ? builder_domain(builder, id) : NULL;
+	uint64_t now = arax_now_ns();
+
+	if (!domain)
+		return false;
+	uint64_t faded = (now - domain->faded_ns) / SECONDS_OF_LIMIT * limit;
+	domain->spent_ns -= faded < domain->spent_ns ? faded : domain->spent_ns;
+	domain->faded_ns = now;
+	return domain->spent_ns >= limit * NS_PER_SECOND;
+}
+
+/* A build is not with the compiler any more. */
+static void build_back(struct builder *builder, struct build *build)
+{
+	struct domain *domain = builder_domain(builder, &build->domain);
+
+	if (domain)
+		domain->spent_ns += arax_now_ns() - build->sent_ns;
+	build->id = 0;
 }
 
 static void build_free(struct builder *builder, struct build *build)
@@ -171,6 +208,7 @@ static int build_send(struct builder *builder, struct build *build)
 	ARAX_FAULT_POINT(ARAXD_BUILD_SENT);
 	if (!error) {
 		build->id = message.head.id;
+		build->sent_ns = arax_now_ns();
 		build->attempts++;
 	}
 	return error;
@@ -214,6 +252,10 @@ static void builder_push(struct builder *builder)
 	if (!builder->ready || builder->child.control.fd < 0)
 		return;
 	while ((build = builder_next(builder, compiling))) {
+		if (builder_exhausted(builder, &build->domain)) {
+			build_finish(builder, build, EDQUOT, -1);
+			continue;
+		}
 		int error = build_send(builder, build);
 
 		if (error == -EAGAIN)
@@ -281,7 +323,7 @@ static void builder_ended(struct child *child, const siginfo_t *how)
 		next = b->next;
 		if (!b->id)
 			continue;
-		b->id = 0;
+		build_back(builder, b);
 		if (b->attempts >= BUILDER_ATTEMPTS)
 			build_finish(builder, b, EIO, -1);
 	}
@@ -321,7 +363,6 @@ static bool builder_again(struct builder *builder, struct build *build)
 	close(build->variants);
 	build->variants = choice.fd;
 	build->careful = true;
-	build->id = 0;
 	build->attempts = 0;
 	return true;
 }
@@ -332,6 +373,7 @@ static void builder_result(struct builder *builder, struct build *build, int err
 	size_t size = 0;
 
 	ARAX_FAULT_POINT(ARAXD_BUILD_RESULT);
+	build_back(builder, build);
 	if (!error && arax_memfd_map(fd, ARAX_BUILD_MAX, &data, &size) < 0)
 		error = EPROTO;
 	if (data && build->variants >= 0)
@@ -389,7 +431,7 @@ static void builder_message(struct child *child, const struct arax_control_head 
 void builder_warm(struct builder *builder)
 {
 	struct araxd *daemon = builder->daemon;
-	char limit[16], parallel[16], *path = NULL;
+	char limit[16], parallel[16], memory[24], *path = NULL;
 
 	if (builder->child.pid || builder->retry.at_ns)
 		return;
@@ -397,11 +439,13 @@ void builder_warm(struct builder *builder)
 		return builder_broken(builder, "does not start: no memory");
 	snprintf(limit, sizeof(limit), "%u", daemon->config.compile_time_limit);
 	snprintf(parallel, sizeof(parallel), "%u", BUILDER_PARALLEL_MAX);
+	snprintf(memory, sizeof(memory), "%llu", (unsigned long long)daemon->config.compile_memory);
 	char option_limit[] = "--time-limit", option_parallel[] = "--parallel",
-	     option_off[] = "--sandbox=off";
-	char *argv[] = {path, option_limit, limit, option_parallel, parallel, NULL, NULL};
+	     option_memory[] = "--memory", option_off[] = "--sandbox=off";
+	char *argv[] = {path,	option_limit, limit, option_parallel, parallel, option_memory,
+			memory, NULL,	      NULL};
 	if (!daemon->config.sandbox)
-		argv[5] = option_off;
+		argv[7] = option_off;
 	int error = child_start(&builder->child, &daemon->loop, path, argv, daemon->work);
 	free(path);
 	if (error) {

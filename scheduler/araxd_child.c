@@ -137,6 +137,9 @@ static void child_process_ready(struct source *source, uint32_t events)
 	siginfo_t how = {0};
 
 	(void)events;
+	/* That takes some milliseconds; until then the loop comes back to this. */
+	if (child->held && atomic_load(child->held))
+		return;
 	if (!child->foreign &&
 	    (waitid(P_PIDFD, (id_t)source->fd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0))
 		return;

@@ -14,9 +14,11 @@
 #include "transport/socket.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 struct child {
+	const _Atomic unsigned *held; /* not 0: somebody uses its number, so it is not waited for */
 	struct loop *loop;
 	pid_t pid;    /* 0: not running */
 	bool foreign; /* an earlier araxd's: nobody here can wait for it */

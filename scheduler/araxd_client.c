@@ -263,6 +263,13 @@ static int client_attach(struct request *request)
 	start.arena_size = client->arena_size ? client->arena_size : client_former(request, info);
 	if (!start.arena_size)
 		return -EDQUOT;
+	/* Of those, too: its tenant holds it to what it was told. */
+	if (!client->commands) {
+		client->commands = (uint16_t)config->commands_per_tenant;
+		client->objects = config->objects_per_tenant;
+	}
+	start.commands = client->commands;
+	start.objects = client->objects;
 	memcpy(start.devices, request->attach.devices, sizeof(start.devices));
 	memcpy(start.policy, request->attach.policy, sizeof(start.policy));
 	int error = pool_attach(daemon->pool, client, &start, request->attach.program, request->fd,
@@ -277,6 +284,8 @@ static int client_attach(struct request *request)
 	memcpy(reply.policy, start.policy, sizeof(reply.policy));
 	memcpy(reply.program, request->attach.program, sizeof(reply.program));
 	reply.flags = client_needs_requests(config, start.devices) ? ARAX_ATTACH_REQUESTS : 0;
+	reply.commands = client->commands;
+	reply.objects = client->objects;
 	reply.deaths = client->deaths;
 	memcpy(reply.died, client->died, sizeof(reply.died));
 	fds[2] = client->trace.fd;

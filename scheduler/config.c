@@ -7,6 +7,7 @@
 
 #include "kernels/sandbox_walls.h"
 #include "scheduler/policy_names.h"
+#include "transport/shm.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -34,6 +35,9 @@ void config_defaults(struct config *config)
 	    .max_tenants = 256,
 	    .tenants_per_domain = 64,
 	    .builds_per_domain = 256,
+	    .kernel_memory = 4ull << 30,
+	    .commands_per_tenant = ARAX_SLOTS,
+	    .objects_per_tenant = 1000000,
 	    .fair_cpu = true,
 	    .type = TYPE_GPU,
 	    .max_work_group_size = 1024,
@@ -42,6 +46,7 @@ void config_defaults(struct config *config)
 	    .policy = ARAX_POLICY_DEFAULT,
 	    .cache_size = 512u << 20,
 	    .compile_time_limit = 300,
+	    .compile_memory = 4ull << 30,
 	    .sandbox = true,
 	};
 }
@@ -229,6 +234,38 @@ static bool config_set_cpu(struct config *config, const char *value)
 	return config->fair_cpu || strcmp(value, "none") == 0;
 }
 
+static bool config_set_cgroup(struct config *config, const char *value)
+{
+	static const char *const names[] = {[CONFIG_CGROUP_CLIENT] = "client",
+					    [CONFIG_CGROUP_OWN] = "own",
+					    [CONFIG_CGROUP_NONE] = "none"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			config->cgroup = (enum config_cgroup)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* 0 is no limit, and less than libraries need is none either. */
+static bool config_set_memory(uint64_t *memory, const char *value)
+{
+	return config_number(value, true, memory) &&
+	       (!*memory || (*memory >= 64 << 20 && *memory <= 1ull << 44));
+}
+
+static bool config_set_kernel_memory(struct config *config, const char *value)
+{
+	return config_set_memory(&config->kernel_memory, value);
+}
+
+static bool config_set_compile_memory(struct config *config, const char *value)
+{
+	return config_set_memory(&config->compile_memory, value);
+}
+
 static bool config_set_require(struct config *config, const char *value)
 {
 	return sandbox_parse(value, &config->sandbox_require);
@@ -252,6 +289,15 @@ static const struct config_key {
     {"limits", "tenants", "1 to 100000", CONFIG_UNSIGNED, FIELD(tenants_per_domain), 1, 100000,
      NULL},
     {"limits", "builds", "1 to 100000", CONFIG_UNSIGNED, FIELD(builds_per_domain), 1, 100000, NULL},
+    {"limits", "cgroup", "client, own or none", CONFIG_CALL, 0, 0, 0, config_set_cgroup},
+    {"limits", "commands", "64 to 8192", CONFIG_UNSIGNED, FIELD(commands_per_tenant), 64,
+     ARAX_SLOTS, NULL},
+    {"limits", "objects", "16 to 4000000", CONFIG_UNSIGNED, FIELD(objects_per_tenant), 16, 4000000,
+     NULL},
+    {"limits", "kernel_memory", "0 or a size of at least 64M", CONFIG_CALL, 0, 0, 0,
+     config_set_kernel_memory},
+    {"limits", "compile_time", "0 to 100000 seconds", CONFIG_UNSIGNED,
+     FIELD(compile_time_per_domain), 0, 100000, NULL},
     {"limits", "cpu", "fair or none", CONFIG_CALL, 0, 0, 0, config_set_cpu},
     {"limits", "memory", "a size of at least 64M", CONFIG_SIZE, FIELD(memory_per_domain), 64 << 20,
      1ull << 44, NULL},
@@ -281,6 +327,8 @@ static const struct config_key {
      0, 0, 0, config_set_require},
     {"compile", "time_limit", "1 to 86400 seconds", CONFIG_UNSIGNED, FIELD(compile_time_limit), 1,
      86400, NULL},
+    {"compile", "memory", "0 or a size of at least 64M", CONFIG_CALL, 0, 0, 0,
+     config_set_compile_memory},
     {"compile", "parallel", "0 to 64", CONFIG_UNSIGNED, FIELD(compile_parallel), 0, 64, NULL},
 #undef FIELD
 };

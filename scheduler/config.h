@@ -40,6 +40,9 @@ struct config_weight {
 	uint32_t weight;
 };
 
+/* Which cgroups tenants run in (araxd_cgroup.h). */
+enum config_cgroup { CONFIG_CGROUP_CLIENT, CONFIG_CGROUP_OWN, CONFIG_CGROUP_NONE };
+
 struct config {
 	/* [daemon] */
 	unsigned pool;	    /* tenants that are kept ready */
@@ -49,7 +52,11 @@ struct config {
 	/* [limits], of a user in one container */
 	unsigned tenants_per_domain, builds_per_domain;
 	bool fair_cpu;
+	enum config_cgroup cgroup;
 	uint64_t memory_per_tenant, memory_per_domain; /* bytes; 0: none */
+	uint64_t kernel_memory;			       /* bytes beside the buffers; 0: no limit */
+	unsigned commands_per_tenant, objects_per_tenant;
+	unsigned compile_time_per_domain; /* seconds in a minute; 0: none */
 	/* [device] */
 	uint32_t type; /* cl_device_type */
 	char name[128];
@@ -83,6 +90,7 @@ struct config {
 	/* [compile] */
 	unsigned compile_time_limit; /* seconds */
 	unsigned compile_parallel;   /* 0: as many as there are CPUs */
+	uint64_t compile_memory;     /* bytes of one build; 0: no limit */
 };
 
 /** config_defaults() - what holds without a file. */

@@ -305,12 +305,22 @@ static int take_record(struct dispatch *d)
 		d->why = "malformed record";
 		return -EPROTO;
 	}
+	/* The client knows how many slots it has. */
+	if (d->config.commands && record->slot >= d->config.commands &&
+	    record->slot != ARAX_NO_SLOT) {
+		d->why = "more commands in flight than there may be";
+		return -EPROTO;
+	}
 	ARAX_FAULT_POINT(TENANT_RECORD_READ);
-	/* What the client has ended before it sent this is over for it, and so has to be for whatever
-	 * the record brings: an event that is complete is no longer waited for. */
+	/* What the client has ended before it sent this is over for it, and so has to be for
+	 * whatever the record brings: an event that is complete is no longer waited for. */
 	int rc = arax_ring_pending(&d->hq) ? drain_host(d) : 0;
 	if (!rc)
 		rc = handlers[record->op](d, record);
+	if (!rc && d->config.objects && d->objects.count > d->config.objects) {
+		d->why = "more objects than there may be";
+		return -EPROTO;
+	}
 	if (rc == -EPROTO && !d->why)
 		d->why = arax_op_name(record->op);
 	return rc ? rc : 1;

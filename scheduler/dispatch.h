@@ -24,9 +24,10 @@ struct dispatch_config {
 	const struct policy *policy;
 	void *arena;
 	uint64_t arena_size;
-	struct arax_stats *stats; /* or NULL */
-	int trace_fd;		  /* of the application's trace, mapped by dispatch_new(); or -1 */
-	int stdout_fd;		  /* memfd that kernels print into (O_APPEND), or -1 */
+	uint32_t commands, objects; /* that the client may have; 0: as many as can be named */
+	struct arax_stats *stats;   /* or NULL */
+	int trace_fd;  /* of the application's trace, mapped by dispatch_new(); or -1 */
+	int stdout_fd; /* memfd that kernels print into (O_APPEND), or -1 */
 	struct copy_engine *engine; /* from engine_new(), or NULL: made when first needed */
 	/* What there is to say, on the dispatch thread; each may be NULL. */
 	void (*drained)(void *arg, unsigned device); /* nothing is on the device any more */

@@ -171,6 +171,7 @@ void history_add(struct history *history, const struct tenant *tenant, struct jo
 					 .finished = {.pid = tenant->client_pid,
 						      .tenant_pid = tenant->pid,
 						      .uid = tenant->id.uid,
+						      .cgroup = cgroup_where(&tenant->cgroup),
 						      .ended_ns = arax_now_ns()}};
 	struct finished *finished = &record.finished;
 
@@ -216,7 +217,7 @@ static bool finished_good(const struct finished *finished)
 	const struct snapshot *stats = &finished->stats;
 	bool good = is_text(finished->program, sizeof(finished->program)) &&
 		    is_text(finished->policy, sizeof(finished->policy)) &&
-		    stats->ndevices <= ARAX_STATS_DEVICES;
+		    finished->cgroup <= CGROUP_OWN && stats->ndevices <= ARAX_STATS_DEVICES;
 
 	for (unsigned i = 0; good && i < stats->ndevices; i++)
 		good = is_text(stats->devices[i].name, sizeof(stats->devices[i].name));

@@ -31,6 +31,7 @@ struct finished {
 	pid_t pid, tenant_pid;
 	uid_t uid;
 	char program[64], policy[32];
+	uint32_t cgroup; /* enum cgroup_where */
 	uint64_t duration_ns, ended_ns;
 	struct snapshot stats;
 };

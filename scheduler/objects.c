@@ -94,6 +94,7 @@ int objects_set(struct objects *objects, uint32_t handle, struct object *object)
 	}
 	struct object *old = table->at[index];
 	table->at[index] = object;
+	objects->count += !old;
 	if (old) {
 		undefine(objects, old);
 		object_unref(objects, old);
@@ -107,6 +108,7 @@ int objects_drop(struct objects *objects, uint32_t handle)
 	if (!object)
 		return objects->lost ? 0 : -EPROTO;
 	objects->tables[ARAX_HANDLE_KIND(handle)].at[ARAX_HANDLE_INDEX(handle)] = NULL;
+	objects->count--;
 	undefine(objects, object);
 	object_unref(objects, object);
 	return 0;

@@ -122,6 +122,7 @@ struct objects {
 	_Atomic(struct program_build *) built; /* have ended, newest first */
 	struct arax_wake *wake;		       /* whoever ends one rings here */
 	uint32_t builds;		       /* in progress */
+	uint32_t count;			       /* that are defined */
 	struct object_table {
 		struct object **at;
 		uint32_t size;

@@ -212,7 +212,10 @@ static void tenant_ended(struct child *child, const siginfo_t *how)
 			client_tenant_ended(tenant->client, text,
 					    arax_now_ns() - tenant->attached_ns);
 	}
+	struct domain_id id = tenant->id;
 	pool_lost(tenant);
+	if (!pool_count_of(pool, &id, true))
+		cgroup_gone(pool->daemon->cgroups, &id);
 	if (failed) {
 		pool_failed(pool, text);
 	} else {
@@ -373,7 +376,7 @@ static int tenant_start(struct tenant *tenant)
 		return -errno;
 	int listening = adopt_socket(daemon, tenant->adopt);
 	int error = zygote_spawn(&pool->zygote, &daemon->loop, &tenant->child, tenant->work,
-				 listening, &tenant->spawn);
+				 daemon->config.kernel_memory, listening, &tenant->spawn);
 	if (listening >= 0)
 		close(listening);
 	return error;
@@ -392,6 +395,7 @@ struct tenant *pool_new_tenant(struct pool *pool)
 	tenant->child.control.fd = tenant->child.process.fd = -1;
 	tenant->child.message = tenant_message;
 	tenant->child.ended = tenant_ended;
+	tenant->child.held = &tenant->cgroup.moving;
 	tenant->next = pool->tenants;
 	pool->tenants = tenant;
 	return tenant;
@@ -710,6 +714,17 @@ static struct tenant *pool_send_start(struct pool *pool, struct client *client,
 	return NULL;
 }
 
+void pool_cgroup(struct tenant *tenant, const struct client *client)
+{
+	const struct config *config = &tenant->pool->daemon->config;
+	uint64_t memory = config->memory_per_domain;
+
+	if (memory)
+		memory += config->kernel_memory;
+	cgroup_enter(tenant->pool->daemon->cgroups, config->cgroup, &tenant->cgroup, tenant->pid,
+		     client->pid, client->process.fd, &client->id, memory);
+}
+
 int pool_attach(struct pool *pool, struct client *client, const struct arax_control_start *start,
 		const char *program, int former, int *arena, int *link)
 {
@@ -740,6 +755,7 @@ int pool_attach(struct pool *pool, struct client *client, const struct arax_cont
 	grant.trace = (struct trace_memory){.fd = -1};
 	grant.arena = grant.link[0] = -1;
 	pool_grant_close(&grant);
+	pool_cgroup(tenant, client);
 	cpu_share(pool->daemon);
 	manage_attached(pool->daemon, tenant);
 	devices_notice(pool->daemon->devices);

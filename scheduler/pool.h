@@ -6,6 +6,7 @@
 #define ARAX_SCHEDULER_POOL_H
 
 #include "scheduler/araxd.h"
+#include "scheduler/araxd_cgroup.h"
 #include "scheduler/araxd_child.h"
 #include "scheduler/araxd_process.h"
 #include "scheduler/araxd_sandbox.h"
@@ -32,7 +33,8 @@ struct tenant {
 	uint64_t spawn;		/* what the zygote was asked for and has not answered; 0 */
 	const struct arax_stats *stats;
 	const struct arax_shm *shm; /* what the client counts itself; the first page only */
-	int nice, nicer;	    /* its client's, and what it has beyond that for a fair share */
+	struct cgroup_seat cgroup;
+	int nice, nicer; /* its client's, and what it has beyond that for a fair share */
 	struct trace_memory trace;
 	uint64_t attached_ns;
 	pid_t pid, client_pid; /* stay known after the process has ended */
@@ -97,6 +99,10 @@ void pool_release(struct tenant *tenant);
 
 /** pool_new_tenant() - of an earlier araxd, to be filled by the caller; NULL without memory. */
 struct tenant *pool_new_tenant(struct pool *pool);
+
+/** pool_cgroup() - it goes where its client is, with that one's limits, or with those of its
+ * domain. */
+void pool_cgroup(struct tenant *tenant, const struct client *client);
 
 /** pool_lost() - one that is not there any more, or never will be. */
 void pool_lost(struct tenant *tenant);

@@ -96,6 +96,10 @@ void cpu_share(struct araxd *daemon)
 		unsigned own = pool_count_of(daemon->pool, &t->id, true);
 		int nicer = own == all ? 0 : share_nicer(own);
 
+		/* Its domain's cgroup has its share, whoever is in it. */
+		if (cgroup_shares(daemon->cgroups, &t->cgroup))
+			nicer = 0;
+
 		if (nicer == t->nicer)
 			continue;
 		t->nicer = nicer;

@@ -17,11 +17,11 @@
  * Commands that the application has ordered never wait for each other here; those that it has not,
  * although they touch the same bytes, do, and so every one of them works on what it should.
  *
- * What a use writes is valid there alone from when it was given to whoever executes it, which is after
- * its beginning: one that was refused has changed nothing, even when what was on its way there for it
- * never arrives. When it fails its range has no defined contents, but is not poisoned. A use needs
- * its range to be valid where it is (unless it writes every byte), so one that was given and never ran
- * has spoiled nothing.
+ * What a use writes is valid there alone from when it was given to whoever executes it, which is
+ * after its beginning: one that was refused has changed nothing, even when what was on its way
+ * there for it never arrives. When it fails its range has no defined contents, but is not poisoned.
+ * A use needs its range to be valid where it is (unless it writes every byte), so one that was
+ * given and never ran has spoiled nothing.
  *
  * Threads: the dispatch thread only.
  */

@@ -80,14 +80,14 @@ static json_t *status_kernels(const struct snapshot *stats)
 static json_t *status_client(const struct finished *c)
 {
 	return json_pack(
-	    "{s:i, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid",
-	    (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
-	    (int)c->tenant_pid, "policy", c->policy, "duration_ms", status_ms(c->duration_ns),
-	    "commands", status_number(c->stats.commands), "kernels",
-	    status_number(c->stats.kernels), "bytes", status_number(c->stats.bytes), "errors",
-	    status_number(c->stats.errors), "programs", status_number(c->stats.programs), "memory",
-	    status_number(c->stats.memory), "depth", status_number(c->stats.depth), "devices",
-	    status_devices(&c->stats), "kernel_times", status_kernels(&c->stats));
+	    "{s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "pid", (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
+	    (int)c->tenant_pid, "policy", c->policy, "cgroup", cgroup_name(c->cgroup),
+	    "duration_ms", status_ms(c->duration_ns), "commands", status_number(c->stats.commands),
+	    "kernels", status_number(c->stats.kernels), "bytes", status_number(c->stats.bytes),
+	    "errors", status_number(c->stats.errors), "programs", status_number(c->stats.programs),
+	    "memory", status_number(c->stats.memory), "depth", status_number(c->stats.depth),
+	    "devices", status_devices(&c->stats), "kernel_times", status_kernels(&c->stats));
 }
 
 bool status_visible(uid_t viewer, uid_t uid)
@@ -100,8 +100,10 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 	json_t *clients = json_array();
 
 	for (const struct tenant *t = pool_tenants(daemon->pool); t; t = t->next) {
-		struct finished now = {
-		    .pid = t->client_pid, .tenant_pid = t->pid, .uid = t->id.uid};
+		struct finished now = {.pid = t->client_pid,
+				       .tenant_pid = t->pid,
+				       .uid = t->id.uid,
+				       .cgroup = cgroup_where(&t->cgroup)};
 
 		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->id.uid))
 			continue;
@@ -162,10 +164,13 @@ static json_t *status_pool(const struct araxd *daemon)
 	struct pool_count count = pool_count(daemon->pool);
 
 	return json_pack(
-	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o}", "configured", (int)daemon->config.pool,
+	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:o}", "configured", (int)daemon->config.pool,
 	    "extra", (int)count.extra, "starting", (int)count.starting, "ready", (int)count.ready,
 	    "attached", (int)count.attached, "zygote", (int)pool_zygote(daemon->pool), "error",
-	    pool_error(daemon->pool), "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
+	    pool_error(daemon->pool), "cgroups",
+	    daemon->config.cgroup == CONFIG_CGROUP_NONE ? "not used, by configuration"
+							: cgroups_state(daemon->cgroups),
+	    "sandbox", status_sandbox(pool_sandbox(daemon->pool)));
 }
 
 static json_t *status_compiler(const struct araxd *daemon)

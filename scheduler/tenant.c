@@ -309,6 +309,8 @@ static _Noreturn void serve(struct tenant *t)
 	    .policy = t->policy,
 	    .arena = t->arena,
 	    .arena_size = t->start.arena_size,
+	    .commands = t->start.commands,
+	    .objects = t->start.objects,
 	    .stats = map_stats(t),
 	    .trace_fd = t->trace_fd,
 	    .stdout_fd = t->stdout_fd,

@@ -58,6 +58,8 @@ static struct session {
 
 static pid_t started; /* to be killed at exit */
 
+static uint32_t limit_commands, limit_objects; /* of the next one; 0: none */
+
 static inline void kill_started(void)
 {
 	if (started > 0) {
@@ -115,6 +117,8 @@ static inline void send_start(const char *devices, const char *policy)
 	struct arax_control_start start = {
 	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_START, .major = 1},
 	    .arena_size = ARENA_SIZE,
+	    .commands = limit_commands,
+	    .objects = limit_objects,
 	};
 	snprintf(start.devices, sizeof(start.devices), "%s", devices);
 	snprintf(start.policy, sizeof(start.policy), "%s", policy);

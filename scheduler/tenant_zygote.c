@@ -108,6 +108,7 @@ static bool serve_spawn(int control, char **argv, struct sandbox *sandbox,
 	spawn->work[sizeof(spawn->work) - 1] = 0;
 	if (fork_tenant(&pid, sandbox)) {
 		become_tenant(control, socket, adopt, argv, spawn->work, sandbox);
+		sandbox->memory = spawn->memory;
 		return true;
 	}
 	ARAX_FAULT_POINT(ZYGOTE_FORKED);
@@ -176,7 +177,7 @@ int tenant_zygote(int control, char **argv, struct sandbox *sandbox)
 			tenant_log("not a SPAWN: %s", strerror(n < 0 ? (int)-n : EPROTO));
 			_exit(1);
 		}
-	ARAX_FAULT_POINT(ZYGOTE_ASKED);
+		ARAX_FAULT_POINT(ZYGOTE_ASKED);
 		if (serve_spawn(control, argv, sandbox, &spawn, fds[0], &fds[1]))
 			return fds[1];
 	}

@@ -89,6 +89,24 @@ static void test_devices(void)
 	CHECK(config.ndevices == 0 && strcmp(list, "cpu-basic,cpu-pthread") == 0);
 }
 
+static void test_limits(void)
+{
+	struct config config;
+	char error[CONFIG_ERROR];
+
+	CHECK(read_text(&config, "", error) == 0);
+	CHECK(config.commands_per_tenant == 8192 && config.objects_per_tenant == 1000000);
+	CHECK(config.kernel_memory == 4ull << 30 && config.compile_memory == 4ull << 30);
+	CHECK(config.compile_time_per_domain == 0 && config.cgroup == CONFIG_CGROUP_CLIENT);
+	CHECK(read_text(&config,
+			"[limits]\ncommands = 64\nobjects = 16\nkernel_memory = 0\n"
+			"compile_time = 30\ncgroup = own\n[compile]\nmemory = 64M\n",
+			error) == 0);
+	CHECK(config.commands_per_tenant == 64 && config.objects_per_tenant == 16);
+	CHECK(config.kernel_memory == 0 && config.compile_memory == 64 << 20);
+	CHECK(config.compile_time_per_domain == 30 && config.cgroup == CONFIG_CGROUP_OWN);
+}
+
 static void test_scheduling(void)
 {
 	struct config config;
@@ -142,6 +160,9 @@ static void test_bad(void)
 	    {"[daemon]\npool = -1\n", ":2: ", "0 to 64"},
 	    {"[daemon]\npool =\n", ":2: ", "0 to 64"},
 	    {"[daemon]\npool 3\n", ":2: ", "neither"},
+	    {"[limits]\ncommands = 8193\n", ":2: ", "64 to 8192"},
+	    {"[limits]\nkernel_memory = 1M\n", ":2: ", "at least 64M"},
+	    {"[limits]\ncgroup = v1\n", ":2: ", "client, own or none"},
 	    {"[sandbox]\nuse = maybe\n", ":2: ", "on or off"},
 	    {"[sandbox]\nrequire = seccomp,apparmor\n", ":2: ", "comma list of seccomp"},
 	    {"[sandbox]\nrequire =\n", ":2: ", "comma list of seccomp"},
@@ -228,6 +249,7 @@ int main(void)
 	close(fd);
 	test_good();
 	test_devices();
+	test_limits();
 	test_scheduling();
 	test_policies();
 	test_bad();

@@ -432,6 +432,35 @@ static void send_completion_of_nothing(void)
 	answer(6, 0);
 }
 
+/* What araxd has told the client it may have is what the tenant lets it have. */
+static void send_more_commands(void)
+{
+	user(127);
+	user(128);
+}
+
+static void send_more_objects(void)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		define_mem(100, DATA, 4096);
+		drop_mem(100);
+	}
+	marker(7, QUEUE, false, false, NULL, 0);
+	CHECK(outcome(7) == 0);
+	for (unsigned i = 100; i < 140; i++)
+		define_mem(i, DATA, 4096);
+}
+
+static void test_limits(void)
+{
+	limit_commands = 128;
+	refused(send_more_commands);
+	limit_commands = 0;
+	limit_objects = 32;
+	refused(send_more_objects);
+	limit_objects = 0;
+}
+
 static void test_malformed(void)
 {
 	refused(send_completion_of_nothing);
@@ -539,6 +568,7 @@ int main(int argc, char **argv)
 	test_spinning("cpu-pthread");
 	test_without_daemon();
 	test_malformed();
+	test_limits();
 	free(result);
 	return 0;
 }

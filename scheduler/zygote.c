@@ -50,10 +50,11 @@ int zygote_start(struct zygote *zygote, struct loop *loop)
 }
 
 int zygote_spawn(struct zygote *zygote, struct loop *loop, struct child *tenant, const char *work,
-		 int adopt, uint64_t *id)
+		 uint64_t memory, int adopt, uint64_t *id)
 {
 	struct arax_control_spawn spawn = {
-	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_SPAWN, .major = 1}};
+	    .head = {.magic = ARAX_CONTROL_MAGIC, .type = ARAX_CONTROL_SPAWN, .major = 1},
+	    .memory = memory};
 
 	if ((size_t)snprintf(spawn.work, sizeof(spawn.work), "%s", work) >= sizeof(spawn.work))
 		return -ENAMETOOLONG;

@@ -25,12 +25,13 @@ int zygote_start(struct zygote *zygote, struct loop *loop);
  * zygote_spawn() - ask for a tenant
  * @tenant: its child_expect() is done here
  * @work: its ARAX_WORK_DIR
+ * @memory: bytes that it may have beside its arena; 0: no limit
  * @adopt: where it shall listen for another araxd; -1: nowhere
  * @id: what forked() will be called with
  * Return: 0 or -errno.
  */
 int zygote_spawn(struct zygote *zygote, struct loop *loop, struct child *tenant, const char *work,
-		 int adopt, uint64_t *id);
+		 uint64_t memory, int adopt, uint64_t *id);
 
 /** zygote_finish() - end it now, without a call. */
 void zygote_finish(struct zygote *zygote);

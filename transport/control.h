@@ -36,8 +36,8 @@ enum arax_control_type {
 	ARAX_CONTROL_START = 17, /* araxd -> tenant: + arena, + link, + statistics memfd, + trace */
 	ARAX_CONTROL_COMPILE = 18, /* araxd -> compiler: + request, + registered variants or none;
 				      reply: + result */
-	ARAX_CONTROL_SPAWN = 19, /* araxd -> zygote: + control socket of a new tenant, + bound socket
-				    where it listens for another araxd (optional); reply */
+	ARAX_CONTROL_SPAWN = 19,   /* araxd -> zygote: + control socket of a new tenant, + bound
+				      socket   where it listens for another araxd (optional); reply */
 	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
 	ARAX_CONTROL_DEVICE = 21,  /* araxd -> tenant, after START: a device comes, changes, goes;
 				      ADD: + memfd of the link (transport/link.h) */
@@ -49,9 +49,9 @@ enum arax_control_type {
 				     error: that tenant broke the protocol, its link was ended */
 	ARAX_CONTROL_SHARE = 25,  /* araxd -> arax-device: what a tenant may use from now on */
 	ARAX_CONTROL_COSTS = 26,  /* araxd -> tenant, after START: + memfd with struct arax_costs */
-	ARAX_CONTROL_ADOPT = 27, /* another araxd -> tenant, first on a connection to where it
-				    listens, which then is its control socket; reply: + statistics
-				    memfd, + arena, + trace (optional) */
+	ARAX_CONTROL_ADOPT = 27,  /* another araxd -> tenant, first on a connection to where it
+				     listens, which then is its control socket; reply: + statistics
+				     memfd, + arena, + trace (optional) */
 	/* client -> tenant, over the link */
 	ARAX_CONTROL_MAP = 32, /* base address; reply: error 0 or EEXIST: try another */
 };
@@ -82,8 +82,9 @@ struct arax_control_attach {
 	int32_t tenant_pid;  /* reply */
 	uint32_t deaths;     /* reply: of this client's tenants so far */
 	char died[96];	     /* reply: how the last of them ended; "" */
-	uint32_t flags;	     /* reply: ARAX_ATTACH_* */
-	uint32_t pad;
+	uint16_t flags;	     /* reply: ARAX_ATTACH_* */
+	uint16_t commands;   /* reply: that it may have in flight; 0: as many as there are slots */
+	uint32_t objects;    /* reply: that it may have; 0: as many as there are handles */
 };
 /* Some device has a compiler of its own: programs shall come with their build requests. */
 #define ARAX_ATTACH_REQUESTS 1u
@@ -93,6 +94,7 @@ struct arax_control_start {
 	char devices[128]; /* allowed devices, comma list; empty: all */
 	char policy[32];
 	uint64_t arena_size;
+	uint32_t commands, objects; /* the client's limits, as it was told them; 0: none */
 };
 
 /*
@@ -204,7 +206,8 @@ struct arax_control_spawn {
 	struct arax_control_head head;
 	int32_t pid; /* reply: of the tenant, a child of araxd by now */
 	uint32_t pad;
-	char work[512]; /* the tenant's ARAX_WORK_DIR */
+	uint64_t memory; /* bytes that it may have beside its arena; 0: no limit */
+	char work[512];	 /* the tenant's ARAX_WORK_DIR */
 };
 
 struct arax_control_ready {
