@@ -3,9 +3,13 @@
 """Whoever dies, wherever it stands: nobody else is hurt, nothing is left over, and service goes on.
 
 kills.py --helper HELPER --worker WORKER --bin DIR points [POINT...]
+kills.py ... random [--kills N] [--seconds S] [--seed N]
 
-In a build with fault points (transport/fault_points.def) a process dies at each of them, once: client,
-araxd, zygote, tenant, device process, compiler.
+points: in a build with fault points (transport/fault_points.def) a process dies at each of them, once:
+client, araxd, zygote, tenant, device process, compiler. random: processes are killed at random moments
+while several applications run. What dies when follows from the seed that is printed, so pieces of a long
+run add up (--seed 1 --kills 2000, --seed 2 --kills 2000 ...) and one in which something was wrong can be
+had again, as far as the machine is not faster or slower.
 
 Each time: an application that had nothing to do with it goes on with right results; the application
 that had sees either right results or an error, and never a wrong value; its waiting calls return within
@@ -15,9 +19,11 @@ Exit status: 0 passed, 1 failed.
 """
 
 import argparse
+import collections
 import contextlib
 import mmap
 import os
+import random
 import re
 import signal
 import struct
@@ -179,8 +185,8 @@ class Deaths(World):
         held = self.held(status)
         return held if not held["zombies"] else None
 
-    def no_more_than(self, before):
-        """A second after the last that ended nothing is left over."""
+    def no_more_than(self, before, seconds=PROMPT):
+        """A second after the last that ended nothing is left over. Return: after how long."""
         last = [None]
 
         def nothing():
@@ -188,7 +194,7 @@ class Deaths(World):
             last[0] = self.held(status).beyond(before) if status else {"araxd": "does not answer"}
             return not last[0]
         try:
-            return poll(nothing, "something is left over", PROMPT)[1]
+            return poll(nothing, "something is left over", seconds)[1]
         except Failure as failure:
             raise Late(f"{failure}: {last[0]}") from None
 
@@ -403,17 +409,232 @@ def run_points(options):
     return 1 if failed or left else 0
 
 
+class Victims:
+    """Who could die: kind -> process ids."""
+
+    # Of everybody else there are so few, and so little goes on without them, that they die more seldom.
+    KINDS = {"client": 6, "tenant": 6, "device": 3, "spare": 1, "zygote": 1, "compiler": 1, "araxd": 1}
+    RARE = {"spare": 1, "zygote": 0.5, "compiler": 0.25, "araxd": 0.25}  # at most one per batch, and not in each
+
+    def __init__(self, world, rng):
+        self.world, self.rng = world, rng
+        self.tenants = {}  # of clients, also when their araxd has gone
+        self.allowed = set()
+
+    def batch(self):
+        self.allowed = {kind for kind in self.KINDS if self.rng.random() < self.RARE.get(kind, 1)}
+
+    def look(self, workers):
+        found = collections.defaultdict(list)
+        status = self.world.status()
+        living = {worker.pid for worker in workers}
+        found["client"] = sorted(living)
+        served = {}
+        if status:
+            served = {each["pid"]: each["tenant_pid"] for each in status["clients"]}
+            self.tenants.update(served)
+            daemon = status["daemon"]["pid"]
+            found["araxd"] = [daemon]
+            for pid in children_of(daemon):
+                kind = {"arax-zygote": "zygote", "arax-compile": "compiler", "arax-device": "device",
+                        "arax-tenant": "spare"}.get(name_of(pid))
+                if kind and pid not in served.values():
+                    found[kind].append(pid)
+        self.tenants = {pid: tenant for pid, tenant in self.tenants.items() if pid in living}
+        found["tenant"] = [tenant for tenant in self.tenants.values() if name_of(tenant) == "arax-tenant"]
+        return found
+
+    def choose(self, workers):
+        """Return: (kind, process id), or None when nobody is there."""
+        found = self.look(workers)
+        kinds = [kind for kind in self.KINDS if kind in self.allowed and found[kind]]
+        if not kinds:
+            return None
+        kind = self.rng.choices(kinds, [self.KINDS[each] for each in kinds])[0]
+        if kind in self.RARE:
+            self.allowed.discard(kind)
+        return kind, self.rng.choice(found[kind])
+
+
+def children_of(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(each) for each in file.read().split()]
+    return []
+
+
+def name_of(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    return None
+
+
+class Random:
+    """Batches of kills; after each everything must be as before."""
+
+    WORKERS, BATCH, PAUSE, HANG = 3, 25, 0.05, 20
+
+    def __init__(self, options, seed):
+        self.options, self.rng = options, random.Random(seed)
+        self.world = Deaths(options)
+        self.victims = Victims(self.world, self.rng)
+        self.workers, self.neighbour = [], None
+        self.heard = {}  # worker -> when it said something
+        self.kills, self.rounds = collections.Counter(), collections.Counter()
+        self.history = collections.deque(maxlen=12)
+        self.new, self.left = [], []
+        self.idle = None
+
+    def begin(self):
+        self.world.daemon("--config", self.world.config)
+        self.world.work(1)
+        worker = self.world.worker(1)
+        rounds_of(worker, 0)
+        self.finish(worker)
+        self.idle, _ = poll(lambda: self.world.quiet(0, compiler=True), "araxd is ready")
+
+    def finish(self, worker):
+        """It may still say that something was lost, and then must end well."""
+        with contextlib.suppress(BrokenPipeError):
+            worker.say("stop")
+        worker.line("ok", self.HANG)
+        worker.end()
+
+    def listen(self):
+        """What the applications have said meanwhile."""
+        now = time.monotonic()
+        for worker in self.workers:
+            while not worker.lines.empty():
+                words = worker.line().split()
+                check(words[0] == "round", f"an application says: {' '.join(words)}")
+                self.rounds[words[2]] += 1
+                self.heard[worker] = now
+            check(now - self.heard[worker] < self.HANG, f"application {worker.pid} hangs: silent for "
+                                                        f"{now - self.heard[worker]:.0f} s")
+
+    def kill(self):
+        """Return: was there somebody?"""
+        victim = self.victims.choose(self.workers)
+        time.sleep(self.rng.uniform(0, self.PAUSE))  # the moment is what is tried
+        if not victim:
+            return False
+        kind, pid = victim
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        self.kills[kind] += 1
+        self.history.append(f"{kind} {pid}")
+        if kind == "client":
+            worker = next(each for each in self.workers if each.pid == pid)
+            self.listen_last(worker)
+            self.workers.remove(worker)
+        return True
+
+    def listen_last(self, worker):
+        """It has been killed; what it said before must have been right."""
+        worker.process.wait(PATIENCE)
+        for thread in worker.threads:
+            thread.join(PATIENCE)
+        wrong = [line for line in iter(worker.lines.get, None) if not line.startswith("round")]
+        check(not wrong, f"an application said: {wrong}")
+
+    def employ(self):
+        while len(self.workers) < self.WORKERS:
+            worker = self.world.worker(self.rng.randrange(1 << 30))
+            self.heard[worker] = time.monotonic()
+            self.workers.append(worker)
+
+    def batch(self):
+        """Return: how many were killed."""
+        world = self.world
+        self.neighbour = world.client("loop", "31", ARAX_DEVICES="cpu")
+        self.neighbour.line("round 2")
+        self.victims.batch()
+        world.manage("device", "online", "sim")
+        killed = 0
+        for _ in range(self.BATCH):
+            self.employ()
+            killed += self.kill()
+            self.listen()
+        self.settle()
+        return killed
+
+    def settle(self):
+        """Everybody ends, and a new application is served."""
+        self.new.append(self.world.new_client())
+        while not self.neighbour.lines.empty():
+            self.neighbour.line("round")
+        self.neighbour.line("round", PATIENCE)
+        for worker in self.workers:
+            self.finish(worker)
+        self.neighbour.say("stop")
+        self.neighbour.done()
+        self.workers = []
+        self.world.reap()
+        try:
+            self.left.append(self.world.no_more_than(self.idle, PATIENCE))
+        except Failure:
+            self.left.append(PATIENCE)
+            raise
+        poll(lambda: self.world.quiet(0), "all is as before", PATIENCE)
+
+    def late(self):
+        """Now and then something may take longer because the machine is busy; what is always late is wrong."""
+        late = [f"{what} after more than {limit:.1f} s, {sum(each > limit for each in times)} of {len(times)} times"
+                for what, times, limit in (("a new application was served", self.new, PROMPT),
+                                           ("nothing was left over", self.left, PROMPT))
+                if sum(each > limit for each in times) > 1 + len(times) / 20]
+        check(not late, "; ".join(late))
+
+
+def run_random(options):
+    seed = options.seed if options.seed is not None else random.randrange(1 << 30)
+    run, failure = Random(options, seed), None
+    print(f"seed {seed}", flush=True)
+    started = time.monotonic()
+    try:
+        run.begin()
+        begun = time.monotonic()
+        while ((not options.seconds or time.monotonic() - started < options.seconds)
+               and (not options.kills or sum(run.kills.values()) < options.kills)):
+            run.batch()
+        took = time.monotonic() - begun
+        run.late()
+    except (Failure, OSError, subprocess.SubprocessError) as error:
+        failure, took = error, time.monotonic() - started
+    finally:
+        left = run.world.close()
+    total = sum(run.kills.values())
+    print(f"{total} kills in {took:.1f} s, {total / took:.1f} a second, seed {seed}: "
+          + ", ".join(f"{count} {kind}" for kind, count in run.kills.most_common()))
+    print(f"applications did {run.rounds['ok']} rounds, lost something in {run.rounds['lost']}; new ones were served "
+          f"within {max(run.new, default=0) * 1000:.0f} ms; nothing was left over "
+          f"after {max(run.left, default=0) * 1000:.0f} ms")
+    if failure:
+        print(f"FAILED after {total} kills with seed {seed}: {failure}\n  the last: {', '.join(run.history)}")
+    if left:
+        print(f"FAILED: left behind: {left}")
+    return 1 if failure or left else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--helper", required=True, help="helper_lifecycle")
     parser.add_argument("--worker", required=True, help="helper_kills")
     parser.add_argument("--bin", required=True)
-    parser.add_argument("mode", choices=("points",))
+    parser.add_argument("mode", choices=("points", "random"))
     parser.add_argument("names", nargs="*", metavar="POINT", help="regular expressions; default: all")
+    parser.add_argument("--kills", type=int, default=0, help="end after so many; 0: after --seconds")
+    parser.add_argument("--seconds", type=float, default=0, help="end after so long; 0: after --kills")
+    parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
+    if options.mode == "random" and not options.kills and not options.seconds:
+        parser.error("--kills or --seconds")
     for name in ("helper", "worker", "bin"):
         setattr(options, name, os.path.abspath(getattr(options, name)))
-    return run_points(options)
+    return run_points(options) if options.mode == "points" else run_random(options)
 
 
 if __name__ == "__main__":
