@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define LOOK_MS 50 /* how often a sleeper looks for the tenant's death */
+#define LOOK_MS 20 /* how often a sleeper looks for the tenant's death */
 #define SPIN_MAX_NS 50000
 
 static bool cq_pending(struct connection *conn)
