@@ -62,10 +62,18 @@ if(BUILD_TESTING)
 		scheduler/config_scheduling.c scheduler/policy_rules.c devices/sim_options.c
 		kernels/sandbox_walls.c)
 	arax_add_fuzzer(config SOURCES ${CONFIG_FUZZED} LIBRARIES -linih)
+	arax_add_fuzzer(journal SOURCES scheduler/araxd_journal.c scheduler/history.c scheduler/journal.c
+		transport/wake.c)
 	arax_add_fuzzer(client SOURCES scheduler/araxd_client.c scheduler/araxd_domain.c
 		scheduler/araxd_trace.c ${CONFIG_FUZZED}
 		transport/socket.c transport/trace.c transport/wake.c LIBRARIES -linih)
 endif()
+
+add_executable(test-scheduler-journal test_journal.c araxd_domain.c araxd_process.c journal.c)
+target_compile_definitions(test-scheduler-journal PRIVATE _GNU_SOURCE)
+target_link_libraries(test-scheduler-journal PRIVATE arax-transport)
+add_test(NAME scheduler.journal COMMAND test-scheduler-journal)
+set_tests_properties(scheduler.journal PROPERTIES TIMEOUT 60)
 
 add_executable(test-scheduler-lease test_lease.c lease.c)
 target_compile_definitions(test-scheduler-lease PRIVATE _GNU_SOURCE)
@@ -78,7 +86,7 @@ add_executable(test-scheduler-fake-child fake_child.c)
 target_compile_definitions(test-scheduler-fake-child PRIVATE _GNU_SOURCE)
 target_link_libraries(test-scheduler-fake-child PRIVATE arax-transport)
 
-foreach(topic araxd araxd_device)
+foreach(topic araxd araxd_adopt araxd_device)
 	string(REPLACE _ - name ${topic})
 	add_executable(test-scheduler-${name} test_${topic}.c test_daemon.c)
 	target_compile_definitions(test-scheduler-${name} PRIVATE _GNU_SOURCE)

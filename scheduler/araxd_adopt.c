@@ -33,6 +33,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define ABSENT_MS \
+	60000 /* without a tenant; who comes later is a new one with an arena of its own */
 #define ENDED_UNSEEN "has ended while there was no araxd"
 
 /* ---- the folder ----------------------------------------------------------------------------- */
@@ -132,6 +134,19 @@ static void absent_ended(struct source *source, uint32_t events)
 	client_free(CONTAINER(source, struct client, process));
 }
 
+static void absent_late(struct timer *timer)
+{
+	client_free(CONTAINER(timer, struct client, respawn));
+}
+
+void adopt_widowed(struct client *client)
+{
+	if (client->process.fd < 0)
+		client_free(client); /* it would not be known again */
+	else
+		timer_set(&client->daemon->loop, &client->respawn, ABSENT_MS);
+}
+
 /* process: taken over; -1 when it cannot be told from others, and then it does not come back. */
 static struct client *absent_new(struct araxd *daemon, const struct record_tenant *record,
 				 int process)
@@ -155,6 +170,7 @@ static struct client *absent_new(struct araxd *daemon, const struct record_tenan
 	memcpy(client->wanted, record->wanted, sizeof(client->wanted));
 	client->trace.fd = -1;
 	client->socket.fd = -1;
+	client->respawn.fire = absent_late;
 	client->next = daemon->clients;
 	daemon->clients = client;
 	client->process = (struct source){.fd = process, .ready = absent_ended};
@@ -165,19 +181,31 @@ static struct client *absent_new(struct araxd *daemon, const struct record_tenan
 	return client;
 }
 
-static bool is_same(const struct client *absent, const struct client *client)
+static bool is_same_file(int a, int b)
 {
+	struct stat of_a, of_b;
+
+	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+	       of_a.st_ino == of_b.st_ino;
+}
+
+static bool is_same(const struct client *absent, const struct client *client, int arena)
+{
+	/* A process may have been several clients. */
+	if (absent->tenant && absent->tenant->arena_fd >= 0 &&
+	    !is_same_file(absent->tenant->arena_fd, arena))
+		return false;
 	/* Two live processes do not have one number. */
 	return absent->absent && absent->pid == client->pid && client->pid > 0 &&
 	       domain_same(&absent->id, &client->id) && absent->process.fd >= 0 &&
 	       domain_alive(absent->process.fd) && domain_alive(client->process.fd);
 }
 
-void adopt_return(struct client *client)
+void adopt_return(struct client *client, int arena)
 {
 	struct client *absent = client->daemon->clients;
 
-	while (absent && !is_same(absent, client))
+	while (absent && !is_same(absent, client, arena))
 		absent = absent->next;
 	if (!absent)
 		return;
@@ -274,8 +302,7 @@ static void tenant_widow(struct araxd *daemon, struct tenant *tenant, struct cli
 		return;
 	client->deaths++;
 	snprintf(client->died, sizeof(client->died), "%s", ENDED_UNSEEN);
-	if (client->process.fd < 0)
-		client_free(client);
+	adopt_widowed(client);
 }
 
 /* process: taken over. Return: 0, or -errno when it cannot be had. */

@@ -43,8 +43,12 @@ void adopt_forget(struct araxd *daemon, const char *name);
  */
 int adopt_answer(struct araxd *daemon, struct tenant *tenant, size_t size, int fds[ARAX_FDS_MAX]);
 
+/** adopt_widowed() - the tenant of an absent client has ended: it may come for another, for a
+ * while. The client may be free afterwards. */
+void adopt_widowed(struct client *client);
+
 /** adopt_return() - a client that wants another tenant in the place of one that araxd did not give
  *  it: if it is an absent one, it is that from now on. */
-void adopt_return(struct client *client);
+void adopt_return(struct client *client, int arena);
 
 #endif

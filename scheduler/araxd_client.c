@@ -175,8 +175,8 @@ void client_tenant_ended(struct client *client, const char *how, uint64_t lived_
 	if (delay_ms > CLIENT_CRASH_DELAY_MS)
 		delay_ms = CLIENT_CRASH_DELAY_MS;
 	client->not_before_ns = arax_now_ns() + delay_ms * 1000000;
-	if (client->absent && client->process.fd < 0)
-		client_free(client); /* it would not be known again */
+	if (client->absent)
+		adopt_widowed(client);
 }
 
 /* The size of its arena, 0 when its domain has no memory left. What is limited is the file: nobody
@@ -393,7 +393,7 @@ static int client_on_attach(struct client *client, struct arax_control_attach *a
 	    !client_text_good(attach->program, sizeof(attach->program)))
 		return EPROTO;
 	if (*arena >= 0 && !client->tenant && !client->arena_size)
-		adopt_return(client);
+		adopt_return(client, *arena);
 	if (client->attaching || (client->tenant && *arena < 0))
 		return EBUSY;
 	if (client->daemon->stopping)

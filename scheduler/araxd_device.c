@@ -105,17 +105,24 @@ static void device_serve(struct device *device, struct tenant *tenant)
 
 /* ---- who should not */
 
+/* Its tenant may have no other device: it goes on with this one until it has the next. */
 static void link_settle_old(struct link *link)
 {
+	struct devices *devices = link->device->daemon->devices;
+	const struct link *next = link_find(link->tenant, link->device);
 	uint64_t now = arax_now_ns();
 
-	if (link->state == LINK_DRAINING && link->deadline_ns <= now)
+	if (link->state == LINK_UP &&
+	    (!device_wanted(link->device) || (next && next->state == LINK_UP))) {
+		link->state = LINK_DRAINING;
+		link->deadline_ns = now + DEVICE_DRAIN_MS * 1000000ull;
+	} else if (link->state == LINK_DRAINING && link->deadline_ns <= now) {
 		link->state = LINK_LOST;
-	uint64_t ms = link->state == LINK_LOST ? AGAIN_MS : (link->deadline_ns - now) / 1000000 + 1;
-	struct devices *devices = link->device->daemon->devices;
+	}
+	if (link->state == LINK_DRAINING)
+		devices_again(devices, (link->deadline_ns - now) / 1000000 + 1);
 	if (!link_tell(link))
-		ms = AGAIN_MS;
-	devices_again(devices, ms);
+		devices_again(devices, AGAIN_MS);
 }
 
 static void link_settle(struct link *link)
@@ -224,8 +231,9 @@ static void tenant_begin(struct devices *devices, struct tenant *tenant)
 static bool device_known(const struct device *device)
 {
 	for (const struct tenant *t = pool_tenants(device->daemon->pool); t; t = t->next)
-		if (link_find(t, device))
-			return true;
+		for (const struct link *l = t->links; l; l = l->next_of_tenant)
+			if (l->device == device)
+				return true;
 	return false;
 }
 
@@ -548,8 +556,12 @@ void devices_take(struct devices *devices, struct tenant *tenant, const struct r
 
 	if (!device)
 		device = device_former(devices, record->device);
+	struct seat *seat = device ? seat_take(device, record) : NULL;
+
+	if (seat)
+		seat->domain = tenant->id;
 	if (device)
-		link_take(device, seat_take(device, record), tenant, record->index);
+		link_take(device, seat, tenant, record->index);
 	devices_change(devices);
 }
 

@@ -54,7 +54,7 @@ struct seat {
 	struct domain_id domain;
 	enum seat_state state;
 	bool probe; /* nobody asked for it */
-	bool old;   /* an earlier araxd's: it goes when the tenants that it has have left it */
+	bool old;   /* an earlier araxd's: it goes when its tenants have left it for another */
 	struct process_id process;
 	char *work;
 	char said[128]; /* why it is ended by us, or its own last words; "" */
@@ -89,8 +89,8 @@ struct link {
 	int fd; /* of its memory, until the tenant has it; -1 */
 	bool process_knows, tenant_knows, told_drain, told_lost;
 	bool noted;	      /* in the journal */
-	bool old;	      /* an earlier araxd's: it is drained, and another takes its place */
-	uint64_t deadline_ns; /* old: then it is lost */
+	bool old;	      /* an earlier araxd's: drained when another one has taken its place */
+	uint64_t deadline_ns; /* old, and draining: then it is lost */
 	struct lease told;    /* what both know */
 	uint64_t commands, busy_ns;	    /* in its account when the arbiter looked last */
 	struct link *next, *next_of_tenant; /* at the seat */
@@ -182,8 +182,8 @@ void seat_free(struct seat *seat);
 /** link_new() - both are told of it with its first lease. Return: 0 or -errno. */
 int link_new(struct seat *seat, struct tenant *tenant);
 
-/** link_take() - of an earlier araxd's, to be drained; seat: NULL when its process has gone.
- * Without memory it is left as it is. */
+/** link_take() - of an earlier araxd's; seat: NULL when its process has gone. Without memory it is
+ *  left as it is. */
 void link_take(struct device *device, struct seat *seat, struct tenant *tenant, unsigned index);
 
 /** link_free() - unlink and forget. */
@@ -200,7 +200,7 @@ bool link_lease(struct link *link, const struct lease *lease);
 /** link_usage() - its row in the process's account, NULL. */
 const struct arax_link_usage *link_usage(const struct link *link);
 
-/** link_find() - the tenant's link to a device. */
+/** link_find() - the tenant's link to a device, not an earlier araxd's. */
 struct link *link_find(const struct tenant *tenant, const struct device *device);
 
 /* Of araxd_lease.c: the arbiter. */

@@ -25,7 +25,7 @@ struct link *link_find(const struct tenant *tenant, const struct device *device)
 {
 	struct link *link = tenant->links;
 
-	while (link && link->device != device)
+	while (link && (link->device != device || link->old))
 		link = link->next_of_tenant;
 	return link;
 }
@@ -83,9 +83,8 @@ void link_take(struct device *device, struct seat *seat, struct tenant *tenant, 
 	link->tenant = tenant;
 	link->number = ++device->daemon->devices->last_link;
 	link->index = index;
-	link->state = seat ? LINK_DRAINING : LINK_LOST;
+	link->state = seat ? LINK_UP : LINK_LOST;
 	link->tenant_knows = link->noted = link->old = true;
-	link->deadline_ns = arax_now_ns() + DEVICE_DRAIN_MS * 1000000ull;
 	if (seat) {
 		link->next = seat->links;
 		seat->links = link;
@@ -193,6 +192,8 @@ static bool link_begin(struct link *link, const struct lease *lease)
 	link->told = *lease;
 	close(link->fd);
 	link->fd = -1;
+	/* It may be in the place of an old one. */
+	devices_change(link->device->daemon->devices);
 	return true;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The listening socket: systemd's, or our own under a lock, so that two that start at once end as
- * one daemon and the other knows that it is there to be connected to.
+ * The listening socket: systemd's, or our own. Both under a lock, so that two that start at once
+ * end as one daemon and the other knows that it is there to be connected to, and the journal is
+ * one's.
  */
 #include "scheduler/araxd_socket.h"
 
@@ -80,7 +81,8 @@ static bool socket_answers(const char *path)
 	return fd >= 0;
 }
 
-/* Takes the lock; who does not get it waits until the one that has it can be connected to. */
+/* Takes the lock; who does not get it waits until the one that has it can be connected to, or,
+ * where systemd listens, until that has ended. */
 static int socket_lock(struct araxd *daemon)
 {
 	const struct timespec step = {.tv_nsec = SOCKET_RACE_STEP_NS};
@@ -96,7 +98,7 @@ static int socket_lock(struct araxd *daemon)
 			return 0;
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -errno;
-		if (socket_answers(daemon->socket_path))
+		if (!daemon->activated && socket_answers(daemon->socket_path))
 			return -EEXIST;
 		nanosleep(&step, NULL);
 	}
@@ -146,6 +148,9 @@ int socket_open(struct araxd *daemon, const char *path)
 		if (daemon->listening.fd < 0)
 			return daemon->listening.fd;
 	}
+	error = daemon->activated ? socket_lock(daemon) : 0;
+	if (error)
+		return error;
 	int flags = fcntl(daemon->listening.fd, F_GETFL);
 	return fcntl(daemon->listening.fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }

@@ -13,19 +13,24 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define CONTROL 3
+#define ADOPT 4
 
 static const char *directory; /* the program's, which is the test's */
+
+static int adopting = -1; /* where another araxd connects */
 
 static int test_file(const char *name, int flags)
 {
@@ -116,19 +121,80 @@ static bool tenant_told(const char *file)
 	return true;
 }
 
-/* Questions of the test and news of araxd. One byte on the link is a question; "x" means to die,
- * "b" that there is work. */
-static int tenant_serve(int link, struct arax_stats *stats)
+/* What a tenant answers to ADOPT: by files beside the program what it should, or something else. */
+static void answer_adopt(const int kept[3])
 {
-	struct pollfd ready[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = link, .events = POLLIN}};
+	struct arax_control_plain answer = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_ADOPT | ARAX_CONTROL_REPLY,
+		     .major = 1}};
+	int fds[3] = {kept[0], kept[1], kept[2]}, pair[2];
+	size_t size = sizeof(answer);
+	unsigned n = 3;
+
+	if (there("adopt", "silent"))
+		return;
+	if (there("adopt", "bare"))
+		n = 0;
+	if (there("adopt", "one"))
+		n = 1;
+	if (there("adopt", "pipe") && pipe(pair) == 0)
+		fds[0] = pair[0];
+	if (there("adopt", "swapped")) {
+		fds[0] = kept[1];
+		fds[1] = kept[0];
+	}
+	if (there("adopt", "short"))
+		fds[0] = arax_memfd_new("short", 4096);
+	if (there("adopt", "unsealed")) {
+		fds[1] = memfd_create("unsealed", MFD_ALLOW_SEALING);
+		if (ftruncate(fds[1], 3ll << 30))
+			abort();
+	}
+	if (there("adopt", "trace"))
+		fds[2] = arax_memfd_from("read-only", &answer, sizeof(answer));
+	if (there("adopt", "size"))
+		size = sizeof(answer.head) - 4;
+	if (there("adopt", "ready"))
+		answer.head.type = ARAX_CONTROL_READY;
+	if (there("adopt", "magic"))
+		answer.head.magic++;
+	for (int i = there("adopt", "twice") ? 2 : 1; i; i--)
+		arax_socket_send(CONTROL, &answer, size, fds, n);
+}
+
+/* Another araxd. */
+static void tenant_adopted(const int kept[3])
+{
+	struct arax_control_plain message;
+	int fds[ARAX_FDS_MAX], fd = accept(adopting, NULL, NULL);
+
+	if (fd < 0 || dup2(fd, CONTROL) < 0 || close(fd))
+		abort();
+	if (arax_socket_recv(CONTROL, &message, sizeof(message), fds, -1) == sizeof(message) &&
+	    message.head.type == ARAX_CONTROL_ADOPT)
+		answer_adopt(kept);
+}
+
+/* Questions of the test and news of araxd. One byte on the link is a question; "x" means to die,
+ * "b" that there is work, "c" that one command more was done. */
+static int tenant_serve(int link, struct arax_stats *stats, const int kept[3])
+{
+	struct pollfd ready[] = {{.fd = CONTROL, .events = POLLIN},
+				 {.fd = link, .events = POLLIN},
+				 {.fd = adopting, .events = POLLIN}};
 	char file[32], byte;
 
 	snprintf(file, sizeof(file), "told-%d", (int)getpid());
 	/* Its client goes, then araxd ends it, or has ended itself. */
 	while (ready[0].fd >= 0 || ready[1].fd >= 0) {
-		poll(ready, 2, -1);
+		poll(ready, 3, -1);
 		if (ready[0].revents && !tenant_told(file))
 			ready[0].fd = -1;
+		if (ready[2].revents) {
+			tenant_adopted(kept);
+			ready[0].fd = CONTROL;
+		}
 		if (!ready[1].revents)
 			continue;
 		if (read(link, &byte, 1) != 1) {
@@ -137,6 +203,8 @@ static int tenant_serve(int link, struct arax_stats *stats)
 		}
 		if (byte == 'x')
 			abort();
+		if (byte == 'c')
+			stats->commands++;
 		if (byte == 'b')
 			stats->depth = 1;
 		if (byte == 'B')
@@ -184,7 +252,7 @@ static int tenant(void)
 		return 1;
 	struct arax_shm *shm = map;
 	shm->client_commands = 1230;
-	return tenant_serve(fds[1], stats);
+	return tenant_serve(fds[1], stats, (const int[]){fds[2], fds[0], fds[3]});
 }
 
 static int device_ready(struct arax_device_usage **usage)
@@ -236,6 +304,15 @@ static void device_works(struct arax_device_usage *usage)
 	}
 }
 
+/* Without araxd it goes on for as long as it has tenants. */
+static int device_orphaned(const struct arax_device_usage *usage)
+{
+	for (int i = 0; i < ARAX_DEVICE_LINKS; i++)
+		while (usage->links[i].link && kill(device_tenants[i], 0) == 0)
+			poll(NULL, 0, 10);
+	return 0;
+}
+
 /* Return: the value behind an option. */
 static const char *option(char **argv, const char *name)
 {
@@ -276,7 +353,7 @@ static int device(char **argv)
 	for (;;) {
 		device_works(usage);
 		if (arax_socket_recv(CONTROL, &link, sizeof(link), fds, -1) != sizeof(link))
-			return 0;
+			return device_orphaned(usage);
 		static const char *const types[] = {"LINK", "UNLINK", "SHARE"};
 
 		note(file, "%s %llu weight %u depth %u memory %llu arena %d\n",
@@ -367,7 +444,12 @@ static void zygote(void)
 			if (spawn.pid == 0) {
 				if (stillborn || dup2(fds[0], CONTROL) < 0)
 					_exit(3);
-				close_range(CONTROL + 1, ~0u, 0);
+				adopting = fds[1] < 0 ? -1 : fcntl(fds[1], F_DUPFD, ADOPT + 1);
+				if (adopting >= 0 &&
+				    (dup2(adopting, ADOPT) < 0 || listen(ADOPT, 8)))
+					_exit(3);
+				adopting = adopting < 0 ? -1 : ADOPT;
+				close_range(ADOPT + (adopting >= 0), ~0u, 0);
 				return;
 			}
 			_exit(write(ends[1], &spawn.pid, sizeof(spawn.pid)) < 0);
@@ -378,6 +460,8 @@ static void zygote(void)
 		close(ends[0]);
 		close(ends[1]);
 		close(fds[0]);
+		if (fds[1] >= 0)
+			close(fds[1]);
 		if (stillborn)
 			poll(NULL, 0, 100);
 		spawn.head.type |= ARAX_CONTROL_REPLY;

@@ -190,9 +190,14 @@ const struct tenant *pool_tenants(const struct pool *pool)
 }
 
 /* There was no araxd before this one. */
-void adopt_return(struct client *client)
+void adopt_widowed(struct client *client)
 {
-	CHECK(!client->tenant && !client->arena_size);
+	CHECK(!client->absent);
+}
+
+void adopt_return(struct client *client, int arena)
+{
+	CHECK(!client->tenant && !client->arena_size && fcntl(arena, F_GETFD) >= 0);
 }
 
 void pool_waited(struct pool *pool)

@@ -44,6 +44,30 @@ static unsigned told(const char *who, pid_t pid, const char *words)
 	return count;
 }
 
+/* Was a tenant told the first of these before the second? */
+static bool in_order(pid_t pid, const char *first, const char *second)
+{
+	char path[192], text[65536];
+
+	snprintf(path, sizeof(path), "%s/told-%d", directory, pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	const char *at = strstr(text, first);
+	return at && strstr(at, second);
+}
+
+/* Whether whoever has to wait for it has done so does not matter. */
+static bool has_ended(pid_t pid)
+{
+	pid_t parent;
+	char state = process_stat(pid, &parent);
+
+	return !state || state == 'Z';
+}
+
 /* RELOAD, ONLINE, OFFLINE, SET_POLICY. Return: the error; text is what was said. */
 static int manage(int fd, unsigned type, const char *name, char text[512])
 {
@@ -483,6 +507,55 @@ static void test_daemon_ends(void)
 	close(a.link);
 }
 
+/* A daemon is killed. The next one gives its tenants the device anew before the old process goes,
+ * so that they always have one; a process that has died meanwhile is lost. */
+static void test_daemon_killed(void)
+{
+	configure(SIM);
+	pid_t daemon = daemon_start(NULL, NULL);
+	int control = client();
+	struct application a = application("sim", ""), b = application("sim,cpu", "");
+
+	CHECK_SOON(told("", a.tenant, "ADD sim 2") == 1 && told("", b.tenant, "ADD sim 2") == 1);
+	pid_t process = process_of(control, "sim");
+	for (unsigned i = 0; i < 2; i++) {
+		char add[32], drain[32];
+
+		CHECK(kill(daemon, SIGKILL) == 0 && ended(daemon) == 128 + SIGKILL);
+		close(control);
+		/* The tenants' process goes on. */
+		CHECK(alive(process) && told("sim-", process, "UNLINK") == 0);
+		if (i == 1)
+			CHECK(kill(process, SIGKILL) == 0);
+		daemon = daemon_start(NULL, NULL);
+		control = client();
+		snprintf(add, sizeof(add), "ADD sim %u", 3 + i);
+		snprintf(drain, sizeof(drain), "%s sim %u", i ? "LOST" : "DRAIN", 2 + i);
+		CHECK_SOON(told("", a.tenant, drain) == 1 && told("", b.tenant, drain) == 1);
+		CHECK_SOON(told("", a.tenant, add) == 1 && told("", b.tenant, add) == 1);
+		CHECK_SOON(has_ended(process));
+		CHECK_SOON(process_of(control, "sim") && process_of(control, "sim") != process);
+		process = process_of(control, "sim");
+		application_says(&a, 'e');
+	}
+	CHECK(in_order(a.tenant, "ADD sim 3", "DRAIN sim 2"));
+	/* Not in the configuration any more: drained, and nothing in its place. */
+	CHECK(kill(daemon, SIGKILL) == 0 && ended(daemon) == 128 + SIGKILL);
+	close(control);
+	configure("");
+	daemon = daemon_start(NULL, NULL);
+	control = client();
+	CHECK_SOON(told("", b.tenant, "DRAIN sim 4") == 1 && has_ended(process));
+	CHECK(write(b.link, "x", 1) == 1);
+	/* Who has nothing else is ended. */
+	CHECK_SOON(json_has(control, ARAX_CONTROL_STATUS, "\"attached\": 0"));
+	close(a.fd);
+	close(a.link);
+	close(b.fd);
+	close(b.link);
+	stop(control, daemon);
+}
+
 int main(int argc, char **argv)
 {
 	if (!daemon_prepare(argc, argv))
@@ -496,5 +569,6 @@ int main(int argc, char **argv)
 	test_leases();
 	test_costs();
 	test_daemon_ends();
+	test_daemon_killed();
 	return 0;
 }
