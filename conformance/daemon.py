@@ -167,6 +167,15 @@ class World:
         status = self.status()
         return next((each for each in status[where] if each["pid"] == client.pid), None) if status else None
 
+    def counted(self, client):
+        """Is it known, with what it has done?"""
+        entry = self.entry(client)
+        return entry and entry["commands"]
+
+    def client_stops(self, client):
+        client.say("stop")
+        client.done()
+
     def tenant(self, client):
         return poll(lambda: self.entry(client), f"{client.what} has a tenant")[0]["tenant_pid"]
 
@@ -198,6 +207,23 @@ class World:
             if above in found:
                 found.update({each: names[each] for each in line})
         return found
+
+    def strays(self, known=()):
+        """Processes of Arax that belong to no araxd: taken over ones are init's children, as leaked ones are."""
+        found = set()
+        for name in os.listdir("/proc"):
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    program = file.read().split(b"\0")[0].decode(errors="replace")
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    state, parent = file.read().rsplit(b")", 1)[1].split()[:2]
+                with open(f"/proc/{int(parent)}/comm", encoding="ascii", errors="replace") as file:
+                    above = file.read().strip()
+                if (os.path.dirname(os.path.realpath(program)) == self.bin and state != b"Z" and
+                        os.path.basename(program) in ("arax-tenant", "arax-device", "arax-compile") and
+                        not above.startswith("arax")):
+                    found.add(int(name))
+        return found - set(known)
 
     def scratch(self):
         """araxd's work directory: beside its socket, or on /dev/shm when that is a disk."""

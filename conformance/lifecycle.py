@@ -8,12 +8,14 @@ Exit status: 0 passed, 1 failed.
 """
 
 import argparse
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
-from daemon import PROMPT, Failure, World, check, gone, poll
+from daemon import PATIENCE, PROMPT, Failure, World, check, gone, poll
 
 
 def kill_spinning(world, how):
@@ -96,32 +98,226 @@ def test_tenant_killed_barrier(world):
     return tenant_killed(world, "barrier")
 
 
+def kill_daemon(world):
+    """Its status before."""
+    before = world.status()
+    os.kill(before["daemon"]["pid"], signal.SIGKILL)
+    poll(lambda: gone(before["daemon"]["pid"]), "araxd is dead")
+    return before
+
+
+def next_daemon(world, *clients):
+    """A client starts the next araxd, which takes over what the others have: its status."""
+    world.work(3)
+    poll(lambda: all(world.counted(client) for client in clients), "the new araxd counts who was there before")
+    return world.status()
+
+
 def test_daemon_killed(world):
-    """Who runs goes on; the next client starts the next araxd; orphaned tenants leave."""
+    """Who runs goes on; the next client starts the next araxd, which knows what the last one knew."""
+    world.work()
     client, spinner = world.client("loop", "50"), world.client("spin")
     client.line("round 5")
     spinner.line("spinning")
-    before = world.status()
     tenants = [world.tenant(client), world.tenant(spinner)]
-    os.kill(before["daemon"]["pid"], signal.SIGKILL)
-    poll(lambda: gone(before["daemon"]["pid"]), "araxd is dead")
+    entry = world.entry(client)
+    before = kill_daemon(world)
     # What said 'round' before the death may still wait in the pipe: count from the last one seen.
     while not client.lines.empty():
         client.line("round")
     for _ in range(100):
         client.line("round")
     check(world.status() is None, "an araxd answers that nobody started")
-    world.work(3)
-    after = world.status()
-    check(after and after["daemon"]["pid"] != before["daemon"]["pid"], "no new araxd")
+    after = next_daemon(world, client, spinner)
+    check(after["daemon"]["pid"] != before["daemon"]["pid"], "no new araxd")
+    check([world.tenant(client), world.tenant(spinner)] == tenants, "they have other tenants")
+    now = world.entry(client)
+    check(now["kernels"] >= entry["kernels"] + 1000 and now["duration_ms"] > entry["duration_ms"],
+          f"not the totals of before: {entry} {now}")
+    check(now["program"] == entry["program"] and now["policy"] == entry["policy"], f"{entry} {now}")
+    # The first application is in the journal, the one that started araxd has been added.
+    poll(lambda: world.status()["totals"]["clients"] == 2 and world.status()["totals"]["kernels"] == 20,
+         "the totals go on")
     for _ in range(10):
         client.line("round")
     client.say("stop")
     client.done()
+    entry, _ = poll(lambda: world.entry(client, "finished"), "it has finished")
+    check(entry["kernels"] >= now["kernels"], f"not all that it did: {now} {entry}")
     spinner.process.kill()
-    poll(lambda: all(gone(tenant) for tenant in tenants), "the orphaned tenants are gone", PROMPT)
+    _, took = poll(lambda: all(gone(tenant) for tenant in tenants), "their tenants are gone", PROMPT)
     world.settled()
-    return f"110 rounds after the death, then araxd {after['daemon']['pid']}"
+    return f"110 rounds after the death, then araxd {after['daemon']['pid']}; tenants gone after {took * 1000:.0f} ms"
+
+
+def test_daemon_killed_client_killed(world):
+    """A client that dies while there is no araxd: its tenant leaves, even from a kernel that never ends."""
+    spinner = world.client("spin")
+    spinner.line("spinning")
+    tenant = world.tenant(spinner)
+    kill_daemon(world)
+    spinner.process.kill()
+    _, took = poll(lambda: gone(tenant), "its tenant is gone", PROMPT)
+    world.work()
+    world.settled()
+    return f"its tenant was gone after {took * 1000:.0f} ms"
+
+
+def recovers(client, tenant):
+    """Its tenant is killed: the kernel that runs fails, and the application goes on with another."""
+    os.kill(tenant, signal.SIGKILL)
+    started = time.monotonic()
+    said = client.line("finish").split()
+    took = time.monotonic() - started
+    check(int(said[1]) < 0 and int(said[3]) < 0, f"{said}: no error")
+    check(int(client.line("enqueue").split()[1]) == 0, "a command after it gave an error")
+    check(client.line("notified").split()[1] == "1", "the context's pfn_notify was not called once")
+    client.done()
+    return f"{said[1]} after {took * 1000:.0f} ms"
+
+
+def test_taken_over_tenant_killed(world):
+    """A fault after a new araxd has come is recovered as usual."""
+    client = world.client("spin")
+    client.line("spinning")
+    tenant = world.tenant(client)
+    kill_daemon(world)
+    next_daemon(world, client)
+    said = recovers(client, tenant)
+    world.settled()
+    return said
+
+
+def test_orphan_tenant_killed(world):
+    """A fault while there is no araxd: the application starts one itself."""
+    client = world.client("spin")
+    client.line("spinning")
+    tenant = world.tenant(client)
+    kill_daemon(world)
+    said = recovers(client, tenant)
+    world.settled()
+    return said
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_daemon_killed_often(world):
+    """Twenty araxds, one after the other, and an application that runs all the time."""
+    client, strays = world.client("loop", "60"), world.strays()
+    client.line("round 5")
+    tenant, counts = world.tenant(client), []
+    for i in range(20):
+        kill_daemon(world)
+        if i % 2:
+            client.line("round")
+        next_daemon(world, client)
+        check(world.tenant(client) == tenant, "the application has another tenant")
+        if i in (1, 19):
+            poll(lambda: world.status()["pool"]["ready"] >= 2, "the pool is full")
+            counts.append((descriptors(tenant), descriptors(client.pid), len(world.processes())))
+    check(counts[0][:2] == counts[1][:2], f"descriptors of tenant and client: {counts}")
+    poll(lambda: len(world.processes()) <= counts[0][2], f"no more processes than {counts[0][2]}", 20)
+    poll(lambda: world.strays(strays) == {tenant}, "the one tenant is all that is left of twenty", 20)
+    world.client_stops(client)
+    status = world.status()
+    check(status["totals"]["clients"] >= 20, f"what has finished: {status['totals']}")
+    world.settled()
+    poll(lambda: not world.strays(strays), "nothing is left", PROMPT)
+    sockets = os.listdir(world.socket + ".tenants")
+    check(len(sockets) == len(world.settled()) - 3, f"sockets of tenants: {sockets}, processes {world.processes()}")
+    return f"descriptors and processes {counts[0]} and {counts[1]}"
+
+
+def test_daemon_killed_starting(world):
+    """araxds that are killed while they start leave nothing behind, and the one that stays has all."""
+    world.work()
+    client, strays = world.client("loop", "70"), world.strays()
+    client.line("round 5")
+    tenant = world.tenant(client)
+    kill_daemon(world)
+    for i in range(12):
+        process = subprocess.Popen([f"{world.bin}/araxd", "--socket", world.socket], env=world.environment(),
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        world.own.append(process)
+        time.sleep(i * 0.004)  # not to wait for anything: the moment of the death is what is varied
+        process.kill()
+        process.wait()
+    client.line("round")
+    next_daemon(world, client)
+    check(world.tenant(client) == tenant, "the application has another tenant")
+    poll(lambda: world.strays(strays) == {tenant}, "the one tenant is all that is left of twelve", 20)
+    world.client_stops(client)
+    world.settled()
+    poll(lambda: not world.strays(strays), "nothing is left", PROMPT)
+    return "12 killed"
+
+
+def test_taken_over_counts(world):
+    """Limits count who was there before; `arax stop` waits for them, and one socket has one araxd."""
+    config = os.path.join(world.directory, "arax.conf")
+    with open(config, "w", encoding="ascii") as file:
+        file.write("[daemon]\nmax_clients_per_user = 2\n")
+    daemon = world.daemon("--config", config)
+    clients = [world.client("loop", str(seed)) for seed in (80, 90)]
+    for client in clients:
+        client.line("round 3")
+    kill_daemon(world)
+    daemon.wait()
+    daemon = world.daemon("--config", config)
+    poll(lambda: all(world.counted(client) for client in clients), "both are counted")
+    refused = world.client("context")
+    check(int(refused.line("context").split()[1]) < 0, "a third application was served")
+    refused.end()
+    second = subprocess.run([f"{world.bin}/araxd", "--socket", world.socket], env=world.environment(),
+                            stdin=subprocess.DEVNULL, check=False, timeout=PATIENCE)
+    check(second.returncode == 0 and daemon.poll() is None, f"a second araxd: {second.returncode}")
+    world.client_stops(clients[0])
+    subprocess.run([f"{world.bin}/arax", "stop"], env=world.environment(), stdout=subprocess.DEVNULL, check=True)
+    clients[1].line("round")
+    check(daemon.poll() is None, "araxd left before its last application")
+    world.client_stops(clients[1])
+    check(daemon.wait(PATIENCE) == 0, f"araxd: exit status {daemon.returncode}")
+    poll(lambda: not world.processes(), "everything has ended")
+    left = sorted(os.listdir(world.directory))
+    check(left == ["arax.conf", "araxd.sock.lock"], f"left behind: {left}")
+    return "two of two, and no third"
+
+
+def test_taken_over_device(world):
+    """On a device with a process of its own: the data comes home, and another process takes its place."""
+    config = os.path.join(world.directory, "arax.conf")
+    with open(config, "w", encoding="ascii") as file:
+        file.write("[device sim]\nbackend = sim\n")
+
+    def device():
+        done = subprocess.run([f"{world.bin}/arax", "devices", "--json"], env=world.environment(),
+                              stdout=subprocess.PIPE, check=True, timeout=PATIENCE)
+        sim = next(each for each in json.loads(done.stdout)["devices"] if each["name"] == "sim")
+        return [each["pid"] for each in sim["processes"] if each["state"] == "ready"]
+
+    def launches():
+        entry = world.entry(client)
+        return sum(each["commands"] for each in entry["devices"] if each["name"] == "sim") if entry else 0
+
+    daemon = world.daemon("--config", config)
+    client = world.client("loop", "100", ARAX_DEVICES="sim")
+    client.line("round 2")
+    tenant, old = world.tenant(client), device()
+    kill_daemon(world)
+    daemon.wait()
+    client.line("round")
+    daemon = world.daemon("--config", config)
+    poll(lambda: device() not in ([], old), "the device has another process")
+    poll(lambda: all(gone(pid) for pid in old), "the old process has ended")
+    before = launches()
+    client.line("round")
+    poll(lambda: launches() > before, "the application uses the device")
+    check(world.tenant(client) == tenant, "the application has another tenant")
+    world.client_stops(client)
+    world.settled()
+    return f"process {old} and then {device()}"
 
 
 def test_enumeration(world):
