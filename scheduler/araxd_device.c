@@ -593,8 +593,10 @@ void devices_free(struct devices *devices)
 	}
 	for (struct tenant *t = pool_list(devices->daemon->pool); t; t = t->next) {
 		costs_take_back(devices->daemon, t);
-		while (t->links)
+		while (t->links) {
+			t->links->noted = false; /* it stays in the journal; its device is free */
 			link_free(t->links);
+		}
 	}
 	timer_clear(&devices->daemon->loop, &devices->change);
 	timer_clear(&devices->daemon->loop, &devices->again);
