@@ -276,12 +276,24 @@ static bool ended_well(struct op *op)
 	return !op->error && !status;
 }
 
-static void compare(const struct op *op, const struct model *model, unsigned round, int index)
+/* What was sent in this round, for whoever looks for the mistake. */
+static void tell(const struct op *ops, const bool *well, int count)
+{
+	static const char *const names[] = {"blend", "step",	   "gated", "write", "write later",
+					    "read",  "read later", "copy",  "fill",  "map"};
+
+	for (int i = 0; i < count; i++)
+		printf("wrong   %d: %s to %d from %d with %u: %s (%d)\n", i, names[ops[i].kind],
+		       ops[i].to, ops[i].from, ops[i].a, well[i] ? "well" : "failed", ops[i].error);
+}
+
+/* Return: the first element that is not what it should be, or -1. */
+static int compare(const struct op *op, const struct model *model)
 {
 	for (int i = 0; model->known && i < N; i++)
 		if (op->data[i] != model->data[i])
-			wrong("round %u, command %d: element %d of buffer %d is %u, not %u", round,
-			      index, i, op->to, op->data[i], model->data[i]);
+			return i;
+	return -1;
 }
 
 static void apply(const struct op *op, struct model *models)
@@ -327,9 +339,13 @@ static void verify(struct op *ops, int count, unsigned round)
 	for (int i = 0; i < count; i++) {
 		bool reads = ops[i].kind == READ || ops[i].kind == READ_LATER;
 
-		if (reads && well[i])
-			compare(&ops[i], &models[ops[i].to], round, i);
-		else if (!reads && well[i])
+		int bad = reads && well[i] ? compare(&ops[i], &models[ops[i].to]) : -1;
+		if (bad >= 0) {
+			tell(ops, well, count);
+			wrong("round %u, command %d: element %d of buffer %d is %u, not %u", round,
+			      i, bad, ops[i].to, ops[i].data[bad], models[ops[i].to].data[bad]);
+		}
+		if (!reads && well[i])
 			apply(&ops[i], models);
 		else if (!reads)
 			models[ops[i].to].known = false;

@@ -119,6 +119,7 @@ class Deaths(World):
     def __init__(self, options):
         super().__init__(options)
         self.worker_program = options.worker
+        self.leftover = {}  # what was last, when somebody looked
         self.page = Page(os.path.join(self.directory, "faults"))
         self.config = os.path.join(self.directory, "arax.conf")
         with open(self.config, "w", encoding="ascii") as file:
@@ -191,8 +192,10 @@ class Deaths(World):
 
         def nothing():
             status = self.status()
-            last[0] = self.held(status).beyond(before) if status else {"araxd": "does not answer"}
-            return not last[0]
+            beyond = self.held(status).beyond(before) if status else {"araxd": "does not answer"}
+            self.leftover = beyond or self.leftover
+            last[0] = beyond
+            return not beyond
         try:
             return poll(nothing, "something is left over", seconds)[1]
         except Failure as failure:
@@ -416,13 +419,13 @@ class Victims:
     KINDS = {"client": 6, "tenant": 6, "device": 3, "spare": 1, "zygote": 1, "compiler": 1, "araxd": 1}
     RARE = {"spare": 1, "zygote": 0.5, "compiler": 0.25, "araxd": 0.25}  # at most one per batch, and not in each
 
-    def __init__(self, world, rng):
-        self.world, self.rng = world, rng
+    def __init__(self, world, rng, only):
+        self.world, self.rng, self.only = world, rng, only or list(self.KINDS)
         self.tenants = {}  # of clients, also when their araxd has gone
         self.allowed = set()
 
     def batch(self):
-        self.allowed = {kind for kind in self.KINDS if self.rng.random() < self.RARE.get(kind, 1)}
+        self.allowed = {kind for kind in self.only if self.rng.random() < self.RARE.get(kind, 1)}
 
     def look(self, workers):
         found = collections.defaultdict(list)
@@ -478,7 +481,7 @@ class Random:
     def __init__(self, options, seed):
         self.options, self.rng = options, random.Random(seed)
         self.world = Deaths(options)
-        self.victims = Victims(self.world, self.rng)
+        self.victims = Victims(self.world, self.rng, options.only)
         self.workers, self.neighbour = [], None
         self.heard = {}  # worker -> when it said something
         self.kills, self.rounds = collections.Counter(), collections.Counter()
@@ -507,11 +510,21 @@ class Random:
         for worker in self.workers:
             while not worker.lines.empty():
                 words = worker.line().split()
-                check(words[0] == "round", f"an application says: {' '.join(words)}")
+                if words[0] != "round":
+                    self.wrong(worker, " ".join(words))
                 self.rounds[words[2]] += 1
                 self.heard[worker] = now
             check(now - self.heard[worker] < self.HANG, f"application {worker.pid} hangs: silent for "
                                                         f"{now - self.heard[worker]:.0f} s")
+
+    @staticmethod
+    def wrong(worker, line):
+        """All that it has to say."""
+        worker.process.wait(PATIENCE)
+        for thread in worker.threads:
+            thread.join(PATIENCE)
+        lines = [line, *(each for each in iter(worker.lines.get, None))]
+        raise Failure("an application says:\n  " + "\n  ".join(lines))
 
     def kill(self):
         """Return: was there somebody?"""
@@ -537,8 +550,8 @@ class Random:
         worker.process.wait(PATIENCE)
         for thread in worker.threads:
             thread.join(PATIENCE)
-        wrong = [line for line in iter(worker.lines.get, None) if not line.startswith("round")]
-        check(not wrong, f"an application said: {wrong}")
+        lines = [line for line in iter(worker.lines.get, None) if not line.startswith("round")]
+        check(not lines, "an application said:\n  " + "\n  ".join(lines))
 
     def employ(self):
         while len(self.workers) < self.WORKERS:
@@ -575,6 +588,8 @@ class Random:
         self.world.reap()
         try:
             self.left.append(self.world.no_more_than(self.idle, PATIENCE))
+            if self.left[-1] > PROMPT:
+                print(f"left over for {self.left[-1]:.1f} s: {self.world.leftover}", flush=True)
         except Failure:
             self.left.append(PATIENCE)
             raise
@@ -629,6 +644,7 @@ def main():
     parser.add_argument("--kills", type=int, default=0, help="end after so many; 0: after --seconds")
     parser.add_argument("--seconds", type=float, default=0, help="end after so long; 0: after --kills")
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--only", action="append", choices=list(Victims.KINDS), help="who dies")
     options = parser.parse_args()
     if options.mode == "random" and not options.kills and not options.seconds:
         parser.error("--kills or --seconds")
