@@ -45,6 +45,50 @@ class Unusable(Exception):
     """What was asked for cannot be run at all."""
 
 
+class Running:
+    """The processes of all suites that run now, and whether the whole run is to end.
+
+    They are in sessions of their own, so that nothing of them is left when one hangs; nobody else
+    would end them with this process.
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.processes = set()
+        self.stopped = False
+
+    def start(self, command, **how):
+        with self.lock:
+            if self.stopped:
+                return None
+            process = subprocess.Popen(command, start_new_session=True, **how)
+            self.processes.add(process)
+            return process
+
+    def end(self, process):
+        """Ends a process and what it has started."""
+        with self.lock:
+            self.kill(process)
+            process.wait()
+            self.processes.discard(process)
+
+    def stop(self):
+        with self.lock:
+            self.stopped = True
+            for process in self.processes:
+                self.kill(process)
+
+    @staticmethod
+    def kill(process):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+RUNNING = Running()
+
+
 @dataclasses.dataclass
 class Suite:
     name: str
@@ -188,24 +232,17 @@ def read_results_file(path):
         return None
 
 
-def end_group(process):
-    """Ends a process and what it has started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-
-
 def run_process(command, names, seconds, environment, directory, log):
     """Runs sub-tests, which the command names, in one process: their results, and those that had no
     chance because of another."""
     path = os.path.join(directory, "results.json")
     if os.path.exists(path):
         os.unlink(path)
-    process = subprocess.Popen(command, env={**environment, "CL_CONFORMANCE_RESULTS_FILENAME": path},
-                               cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, start_new_session=True)
+    process = RUNNING.start(command, env={**environment, "CL_CONFORMANCE_RESULTS_FILENAME": path},
+                            cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    if not process:
+        return {}, set()
     watch, late = Watch(names, time.monotonic()), False
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -225,8 +262,10 @@ def run_process(command, names, seconds, environment, directory, log):
             process.wait(max(1.0, seconds))
         except subprocess.TimeoutExpired:
             late = True
-    end_group(process)
+    RUNNING.end(process)
     process.stdout.close()
+    if RUNNING.stopped:  # who is not through has no result, and nobody is to blame
+        return {name: result for name, result in watch.states.items() if result.state != "unknown"}, set()
     return judge(process.returncode, late, watch, read_results_file(path))
 
 
@@ -311,6 +350,8 @@ def run_side(side, selection, suites, environment, options):
     earlier = load_results(path) if options.resume and os.path.exists(path) else {}
 
     def one(name):
+        if RUNNING.stopped:
+            return
         started, known = time.monotonic(), in_order(earlier, name)
 
         def keep(found):
@@ -321,6 +362,8 @@ def run_side(side, selection, suites, environment, options):
         with open(os.path.join(folder, f"{name}.log"), "ab" if known else "wb", buffering=0) as log:
             found = run_suite(suites[name], selection[name], options.cts, environment, log, known, keep)
         keep(found)
+        if RUNNING.stopped:
+            return
         counts = ", ".join(f"{count} {state}" for state, count in count_states(found.values()).items())
         print(f"{side}: {name}: {counts} in {time.monotonic() - started:.0f} s", flush=True)
 
@@ -566,5 +609,13 @@ def main(argv=None):
     return report(options, arax, native, expected, time.monotonic() - started)
 
 
+def stop(number, _frame):
+    """A signal: no suite goes on without us. What was through is in the results, for --resume."""
+    RUNNING.stop()
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, stop)
     sys.exit(main())

@@ -6,8 +6,11 @@ import contextlib
 import io
 import os
 import select
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -46,6 +49,14 @@ class Fake(unittest.TestCase):
         suite = cts.Suite("fake", binary, list(arguments), environment, SECONDS)
         with open(os.path.join(self.folder, "log"), "wb") as log:
             return cts.run_suite(suite, names, self.bin, self.environment, log)
+
+    def assert_gone(self, pid):
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        self.addCleanup(os.close, fd)
+        self.assertTrue(select.select([fd], [], [], 20)[0], "its child is still there")
 
     def states(self, results):
         return {name: result.state for name, result in results.items()}
@@ -88,13 +99,7 @@ class Running(Fake):
 
     def test_what_hangs_is_ended_with_its_children(self):
         self.assertEqual(self.states(self.run_suite(["hang_one"])), {"hang_one": "timeout"})
-        child = int(self.journaled()[-1].split()[1])
-        try:
-            fd = os.pidfd_open(child)
-        except ProcessLookupError:
-            return
-        self.addCleanup(os.close, fd)
-        self.assertTrue(select.select([fd], [], [], 20)[0], "its child is still there")
+        self.assert_gone(int(self.journaled()[-1].split()[1]))
 
     def test_selection(self):
         names = ["pass_two", "no_such", "pass_one", "pass_one"]
@@ -184,6 +189,28 @@ class Judging(Fake):
         self.assertEqual(self.journaled(), ["fail_one", "crash_one", "pass_two"], "what was not in order is run again")
         self.assertIn("4 sub-tests", report)
         self.assertIn("2 pass, 1 fail, 1 crash", report)
+
+    def test_ended_by_a_signal(self):
+        out = os.path.join(self.folder, "out")
+        command = [sys.executable, os.path.join(HERE, "cts.py"), "--cts", self.bin, "--out", out,
+                   "--tier", self.write("tier", "fake pass_one hang_one\nlater *\n"), "--vendors-arax", "/nonexistent",
+                   "--suites", self.write("suites", "fake 60 fake\nlater 60 fake\n")]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            self.addCleanup(process.kill)
+            deadline = time.monotonic() + 20
+            while not any(line.startswith("child") for line in self.journaled()) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            child = int(self.journaled()[-1].split()[1])
+            group = os.getpgid(child)
+            process.send_signal(signal.SIGTERM)
+            try:
+                self.assertEqual(process.wait(20), 128 + signal.SIGTERM)
+            except BaseException:
+                os.killpg(group, signal.SIGKILL)
+                raise
+        self.assert_gone(child)
+        self.assertEqual(self.states(cts.load_results(f"{out}/arax.json")), {("fake", "pass_one"): "pass"},
+                         "who was through is known, nobody else is blamed or begun")
 
     def test_what_cannot_run(self):
         for selection, expected, native, suites in (
