@@ -30,6 +30,7 @@ static const struct discrete_library libraries[] = {
 	.clang_words = true,
 	.sizes_wrong = true,
 	.times_wrong = true,
+	.offsets_wrong = true,
 	.structs_crash = true,
     },
     {

@@ -180,6 +180,9 @@ static int check_sizes(const struct discrete_device *device, const struct arax_l
 	uint64_t items = 1, local_mem = kernel->local_mem;
 	if (launch->work_dim < 1 || launch->work_dim > 3)
 		return CL_INVALID_WORK_DIMENSION;
+	if (device->library->offsets_wrong && launch->work_dim == 3 &&
+	    (launch->offset[0] || launch->offset[1] || launch->offset[2]))
+		return CL_INVALID_GLOBAL_OFFSET;
 	for (uint32_t i = 0; launch->has_local && i < launch->work_dim; i++) {
 		uint64_t local = launch->local[i];
 		if (!local || launch->global[i] % local)

@@ -155,24 +155,49 @@ static void show_daemon(struct top *t)
 		 number(pool, "attached"), number(pool, "ready"));
 }
 
+/* Of those in processes of their own; the others work in the tenants' memory. */
+static bool own_process(const json_t *device)
+{
+	return json_is_string(json_object_get(device, "backend"));
+}
+
+static const char *device_queue(const json_t *device)
+{
+	return own_process(device)
+		   ? count_text(value(device, "waiting") + value(device, "in_flight"))
+		   : "";
+}
+
+static const char *device_memory(const json_t *device)
+{
+	return own_process(device)
+		   ? format("%s of %s", bytes(device, "memory_used"), bytes(device, "memory"))
+		   : "";
+}
+
 static void show_devices(struct top *t)
 {
 	const json_t *clients = json_object_get(t->now.status, "clients"), *device, *client;
 	size_t i, k;
 
 	add_line(t, "%s", "");
-	add_line(t, "%-14s %7s %10s  %s", "DEVICE", "LOAD", "KERNELS/s", "STATE");
+	add_line(t, "%-14s %7s %10s %6s %10s %21s  %s", "DEVICE", "LOAD", "KERNELS/s", "QUEUE",
+		 "MOVED/s", "MEMORY", "STATE");
 	json_array_foreach(json_object_get(t->now.devices, "devices"), i, device)
 	{
 		const char *name = text(device, "name");
-		double load = 0, commands = 0;
+		double load = 0, commands = 0, moved = 0;
 
 		json_array_foreach(clients, k, client)
 		{
 			load += device_rate(t, client, name, "busy_ms");
 			commands += device_rate(t, client, name, "commands");
+			moved += device_rate(t, client, name, "bytes_in") +
+				 device_rate(t, client, name, "bytes_out");
 		}
-		add_line(t, "%-14s %7s %10s  %s", name, percent(load), count_text(commands),
+		add_line(t, "%-14s %7s %10s %6s %10s %21s  %s", name, percent(load),
+			 count_text(commands), device_queue(device),
+			 own_process(device) ? bytes_text(moved) : "", device_memory(device),
 			 text(device, "state"));
 	}
 }
