@@ -380,3 +380,10 @@ const char *cgroup_name(const struct cgroup_seat *seat)
 
 	return names[seat->where];
 }
+
+const char *cgroup_error(const struct cgroup_seat *seat)
+{
+	int error = atomic_load(&seat->error);
+
+	return error ? strerrordesc_np(-error) ?: "?" : "";
+}

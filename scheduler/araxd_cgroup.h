@@ -63,7 +63,8 @@ bool cgroup_shares(const struct cgroups *cgroups, const struct cgroup_seat *seat
 /** cgroups_state() - for people: which controllers there are, or why there are none. */
 const char *cgroups_state(const struct cgroups *cgroups);
 
-/** cgroup_name() - of where a tenant is. */
+/** cgroup_name() - of where a tenant is; cgroup_error() - why not with its client; "". */
 const char *cgroup_name(const struct cgroup_seat *seat);
+const char *cgroup_error(const struct cgroup_seat *seat);
 
 #endif

@@ -45,7 +45,7 @@ struct finished {
 	pid_t pid, tenant_pid;
 	uid_t uid;
 	char program[64], policy[32];
-	const char *cgroup;
+	const char *cgroup, *cgroup_error;
 	uint64_t duration_ns, ended_ns;
 	struct snapshot stats;
 };
@@ -191,6 +191,7 @@ void history_add(struct history *history, const struct tenant *tenant)
 				    .tenant_pid = tenant->pid,
 				    .uid = tenant->id.uid,
 				    .cgroup = cgroup_name(&tenant->cgroup),
+				    .cgroup_error = cgroup_error(&tenant->cgroup),
 				    .ended_ns = arax_now_ns()};
 	record->duration_ns = record->ended_ns - tenant->attached_ns;
 	status_printable(record->program, tenant->program, sizeof(record->program));
@@ -268,14 +269,15 @@ static json_t *status_kernels(const struct snapshot *stats)
 static json_t *status_client(const struct finished *c)
 {
 	return json_pack(
-	    "{s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "{s:i, s:i, s:s, s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "pid", (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
-	    (int)c->tenant_pid, "policy", c->policy, "cgroup", c->cgroup, "duration_ms",
-	    status_ms(c->duration_ns), "commands", status_number(c->stats.commands), "kernels",
-	    status_number(c->stats.kernels), "bytes", status_number(c->stats.bytes), "errors",
-	    status_number(c->stats.errors), "programs", status_number(c->stats.programs), "memory",
-	    status_number(c->stats.memory), "depth", status_number(c->stats.depth), "devices",
-	    status_devices(&c->stats), "kernel_times", status_kernels(&c->stats));
+	    (int)c->tenant_pid, "policy", c->policy, "cgroup", c->cgroup, "cgroup_error",
+	    c->cgroup_error, "duration_ms", status_ms(c->duration_ns), "commands",
+	    status_number(c->stats.commands), "kernels", status_number(c->stats.kernels), "bytes",
+	    status_number(c->stats.bytes), "errors", status_number(c->stats.errors), "programs",
+	    status_number(c->stats.programs), "memory", status_number(c->stats.memory), "depth",
+	    status_number(c->stats.depth), "devices", status_devices(&c->stats), "kernel_times",
+	    status_kernels(&c->stats));
 }
 
 bool status_visible(uid_t viewer, uid_t uid)
@@ -291,7 +293,8 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 		struct finished now = {.pid = t->client_pid,
 				       .tenant_pid = t->pid,
 				       .uid = t->id.uid,
-				       .cgroup = cgroup_name(&t->cgroup)};
+				       .cgroup = cgroup_name(&t->cgroup),
+				       .cgroup_error = cgroup_error(&t->cgroup)};
 
 		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->id.uid))
 			continue;
