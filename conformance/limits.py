@@ -50,7 +50,7 @@ def poll(condition, what):
 class World:
     """A system daemon, socket-activated as by systemd, with a configuration of its own."""
 
-    def __init__(self, options, configuration, group=None):
+    def __init__(self, options, configuration, group=None, inherited=(), **environment):
         self.options = options
         self.group = None  # a cgroup for the clients
         self.directory = tempfile.mkdtemp(prefix="arax-limits-")
@@ -68,7 +68,8 @@ class World:
             ["/bin/sh", "-c", '[ -z "$4" ] || echo 0 >"$4/cgroup.procs" || exit; exec 3<&$1; '
              'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$2" --config "$3"', "sh",
              str(listening.fileno()), f"{options.bin}/araxd", config, group or ""],
-            env=self.environment(), stdin=subprocess.DEVNULL, pass_fds=(listening.fileno(),))
+            env={**self.environment(), **environment}, stdin=subprocess.DEVNULL,
+            pass_fds=(listening.fileno(), *inherited), start_new_session=True)
         listening.close()
         poll(self.status, "araxd answers")
 
@@ -85,7 +86,8 @@ class World:
         if self.group:
             command = ["/bin/sh", "-c", 'echo 0 >"$0/cgroup.procs" && exec "$@"', self.group, *command]
         process = subprocess.Popen(command, env=self.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   text=True, user=user, extra_groups=[] if user else None)
+                                   text=True, user=user, extra_groups=[] if user else None,
+                                   start_new_session=True)
         self.own.append(process)
         return process
 
@@ -217,6 +219,31 @@ def test_memory(options):
         world.let_go(held[0][0])
         world.attached(2)
         check(world.hold()[1] == 0, "what was given back cannot be had")
+
+
+def test_inheritance(options):
+    """Of araxd's environment and descriptors the processes that run others' code have nothing."""
+    with open(os.path.join(tempfile.gettempdir(), f"arax-limits-open-{os.getpid()}"), "w+b") as secret:
+        os.unlink(secret.name)
+        os.set_inheritable(secret.fileno(), True)
+        with contextlib.closing(World(options, "", inherited=(secret.fileno(),), ARAX_TEST_SECRET="known")) as world:
+            process = world.client("build", "inherited")
+            check(world.line(process, "context") == "0" and world.line(process, "build") == "0", "a build")
+            holder, error = world.hold()
+            check(error == 0, f"context: {error}")
+            status = world.status()
+            for pid in (status["clients"][0]["tenant_pid"], status["pool"]["zygote"], status["compiler"]["pid"]):
+                try:
+                    with open(f"/proc/{pid}/environ", "rb") as file:
+                        environment = file.read()
+                    files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                except PermissionError as denied:
+                    raise Skip(f"what a sandboxed process has cannot be looked at: {denied}") from None
+                check(b"ARAX_TEST_SECRET" not in environment and b"LISTEN_FDS" not in environment, f"{environment}")
+                check(not any("arax-limits-open" in name or name.endswith("araxd.sock") for name in files), f"{files}")
+            with open(f"/proc/{world.daemon.pid}/environ", "rb") as file:
+                check(b"ARAX_TEST_SECRET" in file.read(), "araxd itself has it")
+            world.let_go(holder)
 
 
 def test_objects(options):

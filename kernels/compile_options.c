@@ -53,8 +53,16 @@ static const struct option {
     {"-Os", OPTION_SOURCE | OPTION_DROP},
 };
 
-/* The next word, quotes and all; NULL at the end. *bad is set for a quote that does not end. */
-static char *options_word(const char **at, bool *bad)
+struct options_state {
+	FILE *out;
+	int error;
+	bool link, create_library, enable_link_options;
+};
+
+/* The next word, quotes and all; NULL at the end, or without memory: then state->error is set,
+ * because options that are left out make another program. *bad is set for a quote that does not
+ * end. */
+static char *options_word(struct options_state *state, const char **at, bool *bad)
 {
 	bool quoted = false;
 	const char *p = *at;
@@ -73,6 +81,8 @@ static char *options_word(const char **at, bool *bad)
 		return NULL;
 
 	char *word = strndup(start, (size_t)(p - start));
+	if (!word)
+		state->error = -ENOMEM;
 	for (char *c = word; c && *c; c++) {
 		if (isspace((unsigned char)*c))
 			*c = ' ';
@@ -101,11 +111,6 @@ static unsigned options_use(const char *word)
 	return options_is_warning(word) ? OPTION_SOURCE | OPTION_DROP : 0;
 }
 
-struct options_state {
-	FILE *out;
-	bool link, create_library, enable_link_options;
-};
-
 /* -D and -I, with their value joined or in the next word. */
 static bool options_take_value(struct options_state *state, const char *word, const char **at)
 {
@@ -115,7 +120,7 @@ static bool options_take_value(struct options_state *state, const char *word, co
 		fprintf(state->out, "%s ", word);
 		return true;
 	}
-	char *value = options_word(at, &bad);
+	char *value = options_word(state, at, &bad);
 	bool good = value && !bad;
 	if (good)
 		fprintf(state->out, "%s%s ", word, value);
@@ -156,14 +161,19 @@ int options_check(enum arax_build_kind kind, const char *options, const char *pr
 		fprintf(state.out, "%s ", prefix);
 
 	bool bad = false;
-	for (char *word; !error && (word = options_word(&options, &bad));) {
-		if (bad || !options_take(&state, word, &options)) {
+	for (char *word; (word = options_word(&state, &options, &bad));) {
+		bool taken = !bad && options_take(&state, word, &options);
+
+		if (!taken && !state.error) {
 			*refused = word;
 			error = -EINVAL;
 			break;
 		}
 		free(word);
+		if (!taken)
+			break;
 	}
+	error = state.error ?: error;
 	/* Without it PoCL does not tell what the arguments are, although it knows. */
 	if (!state.link)
 		fputs("-cl-kernel-arg-info ", state.out);

@@ -82,6 +82,8 @@ struct araxd {
 	struct source listening, signals;
 	struct client *clients;
 	unsigned nclients;
+	unsigned warnings; /* about clients, since */
+	uint64_t warnings_since_ns;
 	unsigned refused;	 /* connections in a row that could not be accepted */
 	struct request *waiting; /* for a tenant or for what the device is */
 	struct timer waiting_timer, idle_timer, accept_timer;

@@ -30,6 +30,7 @@
 #define BUILDER_GIVE_UP 3
 #define BUILDER_BACKOFF_MAX_MS 10000
 #define BUILDER_PARALLEL_MAX 64
+#define BUILDER_ACTIVE_NS 500000000ull
 #define NS_PER_SECOND 1000000000ull
 #define SECONDS_OF_LIMIT 60 /* config.compile_time_per_domain is of so many */
 
@@ -51,6 +52,7 @@ struct build {
 struct domain {
 	struct domain_id id;
 	uint64_t spent_ns, faded_ns;
+	uint64_t latest_ns;	  /* when it had a build last */
 	struct arax_cache *cache; /* NULL: there is none */
 	char *scratch;		  /* its directory, when that ends with us */
 	struct domain *next;
@@ -146,6 +148,14 @@ static bool builder_exhausted(struct builder *builder, const struct domain_id *i
 	return domain->spent_ns >= limit * NS_PER_SECOND;
 }
 
+static void build_noted(struct builder *builder, const struct build *build)
+{
+	struct domain *domain = builder_domain(builder, &build->domain);
+
+	if (domain)
+		domain->latest_ns = arax_now_ns();
+}
+
 /* A build is not with the compiler any more. */
 static void build_back(struct builder *builder, struct build *build)
 {
@@ -153,6 +163,7 @@ static void build_back(struct builder *builder, struct build *build)
 
 	if (domain)
 		domain->spent_ns += arax_now_ns() - build->sent_ns;
+	build_noted(builder, build);
 	build->id = 0;
 }
 
@@ -209,6 +220,7 @@ static int build_send(struct builder *builder, struct build *build)
 	if (!error) {
 		build->id = message.head.id;
 		build->sent_ns = arax_now_ns();
+		build_noted(builder, build);
 		build->attempts++;
 	}
 	return error;
@@ -223,12 +235,34 @@ static unsigned builder_compiling_of(const struct builder *builder, const struct
 	return count;
 }
 
-/* What goes next: the oldest of whoever has the least with the compiler now. Who has nothing there
- * gets a place beyond the usual ones, so that nobody waits for the long builds of others. */
+static bool builder_has(const struct builder *builder, const struct domain_id *id)
+{
+	const struct build *b = builder->builds;
+
+	while (b && !domain_same(&b->domain, id))
+		b = b->next;
+	return b;
+}
+
+/* How many builds a domain may have with the compiler: an equal part of the places. Who builds one
+ * program after the other has none there for moments, and is counted nevertheless. */
+static unsigned builder_part(const struct builder *builder)
+{
+	uint64_t now = arax_now_ns();
+	unsigned active = 0;
+
+	for (const struct domain *d = builder->domains; d; d = d->next)
+		active += now - d->latest_ns < BUILDER_ACTIVE_NS || builder_has(builder, &d->id);
+	return active > builder->parallel ? 1 : builder->parallel / (active ? active : 1);
+}
+
+/* What goes next: the oldest of whoever has the least with the compiler now, and not its part. Who
+ * has nothing there gets a place beyond the usual ones, so that nobody waits for the long builds of
+ * others. */
 static struct build *builder_next(struct builder *builder, unsigned compiling)
 {
 	struct build *next = NULL;
-	unsigned least = UINT_MAX;
+	unsigned least = builder_part(builder);
 
 	for (struct build *b = builder->builds; b && least; b = b->next) {
 		unsigned count = b->id ? UINT_MAX : builder_compiling_of(builder, &b->domain);

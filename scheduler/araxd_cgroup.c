@@ -385,3 +385,8 @@ const char *cgroup_name(enum cgroup_where where)
 
 	return names[where];
 }
+
+int cgroup_error(const struct cgroup_seat *seat)
+{
+	return -atomic_load(&seat->error);
+}

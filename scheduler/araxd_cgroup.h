@@ -68,5 +68,7 @@ enum cgroup_where cgroup_where(const struct cgroup_seat *seat);
 
 /** cgroup_name() - for people. */
 const char *cgroup_name(enum cgroup_where where);
+/** cgroup_error() - why it is not with its client: an error's number, 0. */
+int cgroup_error(const struct cgroup_seat *seat);
 
 #endif

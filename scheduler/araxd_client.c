@@ -40,6 +40,29 @@
 /* How long to leave the listening socket alone when nothing can be accepted, and how often. */
 #define ACCEPT_PAUSE_MS 50
 #define ACCEPT_TRIES 100
+#define WARNINGS 20
+#define WARNINGS_NS (10ull * 1000000000)
+
+/* Not more lines about what clients do wrong than anybody reads: they decide how many there are. */
+#define client_warn(daemon, ...)                  \
+	do {                                      \
+		if (client_warnings_left(daemon)) \
+			araxd_warn(__VA_ARGS__);  \
+	} while (0)
+
+static bool client_warnings_left(struct araxd *daemon)
+{
+	uint64_t now = arax_now_ns();
+
+	if (now - daemon->warnings_since_ns > WARNINGS_NS) {
+		if (daemon->warnings > WARNINGS)
+			araxd_warn("%u lines about clients were left out",
+				   daemon->warnings - WARNINGS);
+		daemon->warnings_since_ns = now;
+		daemon->warnings = 0;
+	}
+	return daemon->warnings++ < WARNINGS;
+}
 
 static bool client_may_control(const struct client *client)
 {
@@ -513,16 +536,17 @@ static void client_message(struct client *client, union client_message *message,
 	int error;
 
 	if (size < sizeof(head) || message->head.magic != ARAX_CONTROL_MAGIC) {
-		araxd_warn("client %d of user %u sent no control message", client->pid,
-			   client->id.uid);
+		client_warn(client->daemon, "client %d of user %u sent no control message",
+			    client->pid, client->id.uid);
 		return client_drop(client);
 	}
 	head = message->head;
 	if (head.major != ARAX_PROTOCOL_MAJOR) {
 		error = EPROTO;
 	} else if (size != client_size_of(head.type)) {
-		araxd_warn("client %d of user %u: a message of type %u with %zu bytes", client->pid,
-			   client->id.uid, head.type, size);
+		client_warn(client->daemon,
+			    "client %d of user %u: a message of type %u with %zu bytes",
+			    client->pid, client->id.uid, head.type, size);
 		return client_drop(client);
 	} else {
 		error = client_dispatch(client, message, fd);

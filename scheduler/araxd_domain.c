@@ -64,13 +64,17 @@ static int namespace_number(int fd, uint64_t *number)
 	return error;
 }
 
+/* It does not change: asked for once. */
 static int own_namespace(uint64_t *number)
 {
+	static uint64_t own;
 	struct stat st;
 
-	if (stat("/proc/self/ns/pid", &st))
+	if (!own && stat("/proc/self/ns/pid", &st))
 		return -errno;
-	*number = st.st_ino;
+	if (!own)
+		own = st.st_ino;
+	*number = own;
 	return 0;
 }
 

@@ -40,6 +40,12 @@ const struct arax_link_usage *link_usage(const struct link *link)
 	return NULL;
 }
 
+int cgroup_error(const struct cgroup_seat *seat)
+{
+	(void)seat;
+	return 0;
+}
+
 enum cgroup_where cgroup_where(const struct cgroup_seat *seat)
 {
 	(void)seat;

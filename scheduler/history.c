@@ -172,6 +172,7 @@ void history_add(struct history *history, const struct tenant *tenant, struct jo
 						      .tenant_pid = tenant->pid,
 						      .uid = tenant->id.uid,
 						      .cgroup = cgroup_where(&tenant->cgroup),
+						      .cgroup_error = cgroup_error(&tenant->cgroup),
 						      .ended_ns = arax_now_ns()}};
 	struct finished *finished = &record.finished;
 

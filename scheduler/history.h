@@ -31,7 +31,8 @@ struct finished {
 	pid_t pid, tenant_pid;
 	uid_t uid;
 	char program[64], policy[32];
-	uint32_t cgroup; /* enum cgroup_where */
+	uint32_t cgroup;      /* enum cgroup_where */
+	int32_t cgroup_error; /* why it was not its client's: a number of errno's, or 0 */
 	uint64_t duration_ns, ended_ns;
 	struct snapshot stats;
 };

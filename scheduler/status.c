@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 void status_printable(char *to, const char *from, size_t size)
@@ -80,9 +81,10 @@ static json_t *status_kernels(const struct snapshot *stats)
 static json_t *status_client(const struct finished *c)
 {
 	return json_pack(
-	    "{s:i, s:i, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	    "{s:i, s:i, s:s, s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 	    "pid", (int)c->pid, "uid", (int)c->uid, "program", c->program, "tenant_pid",
 	    (int)c->tenant_pid, "policy", c->policy, "cgroup", cgroup_name(c->cgroup),
+	    "cgroup_error", c->cgroup_error ? strerrordesc_np(c->cgroup_error) ?: "?" : "",
 	    "duration_ms", status_ms(c->duration_ns), "commands", status_number(c->stats.commands),
 	    "kernels", status_number(c->stats.kernels), "bytes", status_number(c->stats.bytes),
 	    "errors", status_number(c->stats.errors), "programs", status_number(c->stats.programs),
@@ -103,7 +105,8 @@ static json_t *status_running(const struct araxd *daemon, uid_t viewer)
 		struct finished now = {.pid = t->client_pid,
 				       .tenant_pid = t->pid,
 				       .uid = t->id.uid,
-				       .cgroup = cgroup_where(&t->cgroup)};
+				       .cgroup = cgroup_where(&t->cgroup),
+				       .cgroup_error = cgroup_error(&t->cgroup)};
 
 		if (t->state != TENANT_ATTACHED || !status_visible(viewer, t->id.uid))
 			continue;

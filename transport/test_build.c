@@ -121,6 +121,30 @@ static struct arax_result *parse_exact(const void *data, size_t size, unsigned c
 	return arax_result_parse(*copy, size);
 }
 
+/* Which launches a variant takes, and the work-group that it gets when the tenant chooses. */
+static void test_rules(void)
+{
+	const struct arax_variant_rules none = {0}, exact = {.local = {16, 4}},
+					some = {.local_multiple = {8}, .global_multiple = {64}};
+	const size_t global[] = {64, 8, 1}, odd[] = {72, 9, 1}, local[] = {16, 4, 1},
+		     other[] = {8, 4, 1}, uneven[] = {4, 1, 1};
+	size_t chosen[3];
+
+	CHECK(arax_rules_allow(&none, 3, odd, NULL, chosen) && !chosen[0]);
+	CHECK(arax_rules_allow(&none, 2, odd, other, chosen));
+	CHECK(arax_rules_allow(&exact, 2, global, local, chosen) && !chosen[0]);
+	CHECK(!arax_rules_allow(&exact, 2, global, other, chosen));
+	/* A dimension that the launch does not have is one item, in a group of one. */
+	CHECK(!arax_rules_allow(&exact, 1, global, local, chosen));
+	CHECK(arax_rules_allow(&exact, 2, global, NULL, chosen) && chosen[0] == 16 &&
+	      chosen[1] == 4 && chosen[2] == 0);
+	CHECK(!arax_rules_allow(&exact, 2, odd, NULL, chosen));
+	CHECK(arax_rules_allow(&some, 2, global, other, chosen));
+	CHECK(!arax_rules_allow(&some, 2, global, uneven, chosen));
+	CHECK(!arax_rules_allow(&some, 2, odd, other, chosen));
+	CHECK(arax_rules_allow(&some, 2, global, NULL, chosen) && chosen[0] == 8 && chosen[1] == 1);
+}
+
 static void test_truncations(const struct arax_writer *w)
 {
 	struct arax_writer longer = {0};
@@ -207,6 +231,7 @@ int main(void)
 		test_mutations(&w);
 	}
 	test_variants(&w);
+	test_rules();
 	test_cursors();
 	arax_writer_free(&w);
 	return 0;
