@@ -128,7 +128,7 @@ void link_free(struct link *link)
 }
 
 /* Return: false when the tenant does not take it now. One that has gone is told nothing more. */
-static bool link_say(struct link *link, unsigned what, const struct lease *lease, int fd)
+static bool link_say(struct link *link, unsigned what, const struct lease *lease)
 {
 	struct tenant *tenant = link->tenant;
 	struct arax_control_device message = {
@@ -147,8 +147,10 @@ static bool link_say(struct link *link, unsigned what, const struct lease *lease
 		message.caps = link->seat->caps;
 	if (tenant->child.control.fd < 0)
 		return true;
-	return arax_socket_send(tenant->child.control.fd, &message, sizeof(message), &fd,
-				fd >= 0) != -EAGAIN;
+	const int fds[] = {link->fd, link->seat ? link->seat->child.process.fd : -1};
+	int nfds = what != ARAX_DEVICE_ADD ? 0 : fds[1] < 0 ? 1 : 2;
+	return arax_socket_send(tenant->child.control.fd, &message, sizeof(message), fds, nfds) !=
+	       -EAGAIN;
 }
 
 /* What the process lets it have. */
@@ -184,7 +186,7 @@ static bool link_begin(struct link *link, const struct lease *lease)
 	}
 	ARAX_FAULT_POINT(ARAXD_LINK_HALF_KNOWN);
 	note_link(link);
-	if (!link_say(link, ARAX_DEVICE_ADD, lease, link->fd))
+	if (!link_say(link, ARAX_DEVICE_ADD, lease))
 		return false;
 	ARAX_FAULT_POINT(ARAXD_LINKED);
 	link->tenant_knows = true;
@@ -206,7 +208,7 @@ bool link_lease(struct link *link, const struct lease *lease)
 	if (link->state != LINK_UP || !link->seat ||
 	    (lease->share == link->told.share && lease->depth == link->told.depth))
 		return true;
-	if (!link_say(link, ARAX_DEVICE_LEASE, lease, -1))
+	if (!link_say(link, ARAX_DEVICE_LEASE, lease))
 		return false;
 	link_share(link, lease, &message);
 	(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
@@ -223,14 +225,14 @@ bool link_tell(struct link *link)
 		return true;
 	case LINK_UP:
 		if (link->told_drain) {
-			if (!link_say(link, ARAX_DEVICE_ONLINE, &link->told, -1))
+			if (!link_say(link, ARAX_DEVICE_ONLINE, &link->told))
 				return false;
 			link->told_drain = false;
 		}
 		return true;
 	case LINK_DRAINING:
 		if (!link->told_drain) {
-			if (!link_say(link, ARAX_DEVICE_DRAIN, &none, -1))
+			if (!link_say(link, ARAX_DEVICE_DRAIN, &none))
 				return false;
 			ARAX_FAULT_POINT(ARAXD_DRAINS);
 			link->told_drain = true;
@@ -239,7 +241,7 @@ bool link_tell(struct link *link)
 	case LINK_LOST:
 	case LINK_REFUSED:
 		if (link->tenant_knows && !link->told_lost) {
-			if (!link_say(link, ARAX_DEVICE_LOST, &none, -1))
+			if (!link_say(link, ARAX_DEVICE_LOST, &none))
 				return false;
 			link->told_lost = true;
 		}

@@ -21,7 +21,8 @@
 #include "transport/protocol.h"
 #include "transport/socket.h"
 
-enum { LINK, CONTROL, ADOPT, WATCHED };
+/* From DEVICE on the processes of devices, by index. */
+enum { LINK, CONTROL, ADOPT, DEVICE, WATCHED = DEVICE + POLICY_DEVICES };
 static struct pollfd watched[WATCHED];
 static struct tenant_offer offered;
 static int control_socket;
@@ -60,12 +61,49 @@ static int answer_adopt(int fd)
 	return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
 }
 
+static void device_forget(uint32_t index)
+{
+	if (watched[DEVICE + index].fd >= 0)
+		close(watched[DEVICE + index].fd);
+	watched[DEVICE + index].fd = -1;
+	watched[DEVICE + index].revents = 0;
+}
+
+/* Its process is watched from when it comes until it is lost: araxd may not be there to say so. */
+static void device_told(const struct arax_control_device *m, int fds[ARAX_FDS_MAX])
+{
+	if (m->index >= POLICY_DEVICES ||
+	    (m->what != ARAX_DEVICE_ADD && m->what != ARAX_DEVICE_LOST))
+		return;
+	device_forget(m->index);
+	watched[DEVICE + m->index].fd = m->what == ARAX_DEVICE_ADD ? fds[1] : -1;
+	if (watched[DEVICE + m->index].fd >= 0)
+		fds[1] = -1;
+}
+
+static void device_ended(uint32_t index)
+{
+	struct arax_control_device lost = {.head = {.magic = ARAX_CONTROL_MAGIC,
+						    .type = ARAX_CONTROL_DEVICE,
+						    .major = ARAX_PROTOCOL_MAJOR,
+						    .minor = ARAX_PROTOCOL_MINOR},
+					   .what = ARAX_DEVICE_LOST,
+					   .index = index};
+	const int none[ARAX_FDS_MAX] = {-1, -1, -1, -1};
+	/* Without memory for it: the next look. */
+	if (dispatch_post(dispatcher, &lost, sizeof(lost), none) != -ENOMEM)
+		device_forget(index);
+}
+
 static int take_message(int fd, const void *message, size_t size, int fds[ARAX_FDS_MAX])
 {
 	const struct arax_control_head *head = message;
 	if (size == sizeof(struct arax_control_plain) && head->magic == ARAX_CONTROL_MAGIC &&
 	    head->type == ARAX_CONTROL_ADOPT && fds[0] < 0)
 		return answer_adopt(fd);
+	if (size == sizeof(struct arax_control_device) && head->magic == ARAX_CONTROL_MAGIC &&
+	    head->type == ARAX_CONTROL_DEVICE)
+		device_told(message, fds);
 	return dispatch_post(dispatcher, message, size, fds);
 }
 
@@ -112,6 +150,10 @@ static void *watch(void *arg)
 			watched[CONTROL].fd = -1; /* poll() skips it from now on */
 		if (watched[ADOPT].revents)
 			adopted();
+		for (uint32_t i = 0; i < POLICY_DEVICES; i++) {
+			if (watched[DEVICE + i].revents)
+				device_ended(i);
+		}
 	}
 	return NULL;
 }
@@ -133,5 +175,7 @@ void tenant_watch(int link, int control, const struct tenant_offer *offer,
 	watched[LINK] = (struct pollfd){.fd = link, .events = POLLIN};
 	watched[CONTROL] = (struct pollfd){.fd = control, .events = POLLIN};
 	watched[ADOPT] = (struct pollfd){.fd = offer->adopt, .events = POLLIN};
+	for (uint32_t i = 0; i < POLICY_DEVICES; i++)
+		watched[DEVICE + i] = (struct pollfd){.fd = -1, .events = POLLIN};
 	sem_post(&known);
 }

@@ -146,7 +146,8 @@ static void say_policy(const char *name, const char *argument)
 	CHECK(!arax_socket_send(s.control, &m, sizeof(m), NULL, 0));
 }
 
-static void say_device(uint32_t what, unsigned index, const struct arax_device_caps *caps, int fd)
+static void say_device_of(uint32_t what, uint32_t index, const struct arax_device_caps *caps,
+			  int fd, int process)
 {
 	struct arax_control_device m = {.head = head_of(ARAX_CONTROL_DEVICE),
 					.what = what,
@@ -155,7 +156,13 @@ static void say_device(uint32_t what, unsigned index, const struct arax_device_c
 					.name = "sim0"};
 	if (caps)
 		m.caps = *caps;
-	CHECK(!arax_socket_send(s.control, &m, sizeof(m), &fd, fd >= 0));
+	const int fds[] = {fd, process};
+	CHECK(!arax_socket_send(s.control, &m, sizeof(m), fds, fd < 0 ? 0 : process < 0 ? 1 : 2));
+}
+
+static void say_device(uint32_t what, uint32_t index, const struct arax_device_caps *caps, int fd)
+{
+	say_device_of(what, index, caps, fd, -1);
 }
 
 /* Return: the type of the next message from the tenant; line: what it said, when it is LOG. */
@@ -309,7 +316,10 @@ static void test_device(void)
 	define_all();
 	run(50);
 	sim_start();
-	say_device(ARAX_DEVICE_ADD, 2, &sim.caps, sim.link);
+	int process = (int)syscall(SYS_pidfd_open, sim.pid, 0);
+	CHECK(process >= 0);
+	say_device_of(ARAX_DEVICE_ADD, 2, &sim.caps, sim.link, process);
+	close(process);
 	run_until_used(2);
 	for (int i = 0; i < 10; i++)
 		run(200);
@@ -326,10 +336,12 @@ static void test_device(void)
 	CHECK(executed(2) == used);
 	say_device(ARAX_DEVICE_ONLINE, 2, NULL, -1);
 	run_until_used(2);
-	/* It dies while it has nothing that is not at home; all goes on without it. */
+	/* It dies while it has nothing that is not at home; all goes on without it. Nobody has to
+	 * say so, and who says it later says nothing new. */
 	kill_sim();
-	say_device(ARAX_DEVICE_LOST, 2, NULL, -1);
 	hear_log("lost");
+	run(200);
+	say_device(ARAX_DEVICE_LOST, 2, NULL, -1);
 	run(200);
 	sim_end();
 	end(0);

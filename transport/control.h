@@ -40,7 +40,9 @@ enum arax_control_type {
 				      socket   where it listens for another araxd (optional); reply */
 	ARAX_CONTROL_LOG = 20,	   /* tenant -> araxd: a line for the log; it has no stderr */
 	ARAX_CONTROL_DEVICE = 21,  /* araxd -> tenant, after START: a device comes, changes, goes;
-				      ADD: + memfd of the link (transport/link.h) */
+				      ADD: + memfd of the link (transport/link.h), + pidfd of
+				      the device's process (optional: its death is noticed even
+				      when araxd has gone) */
 	ARAX_CONTROL_POLICY = 22,  /* araxd -> tenant, after START: another policy from now on */
 	ARAX_CONTROL_LINK = 23, /* araxd -> arax-device: + memfd of a link, + the tenant's arena, +
 				   its pidfd (optional: with it the link ends with the tenant even
