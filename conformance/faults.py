@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every allocation and system call of Arax's own code fails, one after another.
 
-faults.py --bin DIR --preload LIBRARY --every PROGRAM [--role client|daemon|tenant|compile]...
-          [--full] [--at N [--from]]
+faults.py --bin DIR --preload LIBRARY --every PROGRAM [--role client|daemon|tenant|compile|device]...
+          [--full] [--at N [--from] [--start]]
 
 A run without failing numbers the calls that a process makes (preload_fail.c) while an application
 sends every opcode (helper_every.c). Then call 1 fails, call 2, ...: alone ("once"), and with all
@@ -12,13 +12,19 @@ and other resources, no memory, descriptor or process left over; and once calls 
 client computes everything right, with the same daemon.
 
 By default each place in the code fails once (its first call), in what time --seconds allows, the
-rest being said; --full is every call and takes long. --at N repeats one.
+rest being said; --full is every call and takes long. --at N repeats one, with --start one of a daemon's
+start.
+
+The processes of the service (daemon, tenants, compiler) keep some things for later on purpose: what is left
+over is said by the service itself ("arax status": nobody attached, nothing ready beyond what is configured,
+no build), and only then counted.
 Exit status: 0 passed, 1 failed, 77 cannot be done here.
 """
 
 import argparse
 import collections
 import contextlib
+import json
 import mmap
 import os
 import random
@@ -34,9 +40,10 @@ import time
 HEADER = struct.Struct("<IIQQQQqQ")
 TRACE, CALLS = 4096, 65536
 KINDS = ("memory", "mmap", "memfd", "sendmsg", "recvmsg", "spawn", "futex", "socket", "files", "thread", "other")
-MODULES = {"client": "libarax-opencl", "daemon": "araxd", "tenant": "arax-tenant", "compile": "arax-compile"}
+MODULES = {"client": "libarax-opencl", "daemon": "araxd", "tenant": "arax-tenant", "compile": "arax-compile",
+           "device": "arax-device"}
 PERSIST = 3  # seconds for which a process of the service is refused everything
-HANG = 30  # seconds after which a process that has not ended never will
+HANG = 75  # seconds after which a process that has not ended never will
 SETTLE = 10
 LEAK_TRIES = 5
 
@@ -98,10 +105,11 @@ class World:
         self.daemon = None
         self.said = ""
         self.libexec = options.bin
-        if role in ("tenant", "compile"):
+        self.builds = 0
+        if role in ("tenant", "compile", "device"):
             self.libexec = os.path.join(self.directory, "libexec")
             os.mkdir(self.libexec)
-            for name in ("arax-tenant", "arax-compile"):
+            for name in ("arax-tenant", "arax-compile", "arax-device"):
                 real, link = os.path.join(options.bin, name), os.path.join(self.libexec, name)
                 if name != MODULES[role]:
                     os.symlink(real, link)
@@ -130,6 +138,8 @@ class World:
             file.write(f"[daemon]\npool = {2 if self.role == 'client' else 0}\n")
             if self.role == "compile":
                 file.write(f"[cache]\ndirectory = {self.directory}/cache\n")
+            if self.role == "device":
+                file.write("[device sim]\nbackend = sim\noptions = memory=64M,item_ns=1\n")
         self.log = open(os.path.join(self.directory, "log"), "w+b")
         self.daemon = subprocess.Popen(
             [f"{self.options.bin}/araxd", "--socket", os.path.join(self.directory, "araxd.sock"), "--config", config,
@@ -142,7 +152,14 @@ class World:
 
     def client(self, rounds):
         """An application: how it ended, and what it said."""
-        process = subprocess.Popen([self.options.every, str(rounds)], env=self.environment("client"),
+        env = self.environment("client")
+        if self.role == "compile":
+            # Programs that the cache does not have.
+            self.builds += 1
+            env["EVERY_OPTIONS"] = f"-DBUILD={self.builds}"
+        if self.role == "device":
+            env["ARAX_POLICY"] = "random"
+        process = subprocess.Popen([self.options.every, str(rounds)], env=env,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.own.append(process)
         try:
@@ -154,6 +171,29 @@ class World:
         check(status >= 0, f"the application was ended by signal {-status}\n{said}")
         check(status == 0, f"the application is not content\n{said}")
         return said
+
+    def arax(self, *arguments):
+        done = subprocess.run([f"{self.options.bin}/arax", *arguments], env=self.environment("tool"),
+                              capture_output=True, check=False, timeout=HANG)
+        return done.stdout if done.returncode == 0 else None
+
+    def settled(self):
+        """Nobody is there, and nothing is kept beyond what is configured."""
+        said = self.arax("status", "--json")
+        if not said:
+            return False
+        state = json.loads(said)
+        pool, compiler = state["pool"], state["compiler"]
+        if pool["ready"]:
+            self.arax("reload")  # surplus tenants go now, not at the next quiet spell
+        return not (pool["ready"] or pool["starting"] or pool["attached"] or state["clients"] or
+                    compiler["compiling"] or compiler["waiting"]) and state["daemon"]["connections"] == 1
+
+    def serving(self):
+        """Does it take what comes, as far as it knows?"""
+        said = self.arax("status", "--json")
+        state = json.loads(said) if said else None
+        return state and not state["pool"]["resting"] and not state["compiler"]["error"]
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
@@ -184,8 +224,9 @@ class World:
     def log_tail(self):
         if not self.daemon:
             return ""
-        with open(os.path.join(self.directory, "log"), "rb") as file:
+        with contextlib.suppress(OSError), open(os.path.join(self.directory, "log"), "rb") as file:
             return file.read()[-2000:].decode(errors="replace")
+        return ""
 
     def remove(self):
         self.close()
@@ -206,7 +247,7 @@ class Client:
         self.world.client(1)
         self.reference = None
 
-    def run(self, at, persist, kinds):
+    def run(self, at, persist, kinds, _start=False):
         # How many commands were in flight at most, and so are kept for later, is a matter of time; a
         # leak is there each time.
         for tries in range(LEAK_TRIES, 0, -1):
@@ -240,59 +281,91 @@ class Client:
 
 
 class Service:
-    """A process of the service: a daemon for every run."""
+    """A process of the service. What happens when it starts is one call of many: those fail in a daemon of
+    their own each, the others in one that is there already."""
 
     def __init__(self, options, role):
         self.options, self.role = options, role
-        self.reference = None
-        self.world = None
+        self.references = {}
+        self.worlds, self.world, self.kept = [], None, None  # all, the latest run's, the one that is there already
 
     def begin(self, at, persist, kinds):
+        """A new daemon. Return: does it run?"""
         self.world = World(self.options, self.role)
+        self.worlds.append(self.world)
         self.world.page.set(at, persist, kinds)
         return self.world.start()
 
-    def run(self, at, persist, kinds):
-        up = self.begin(at, persist, kinds)
+    def run(self, at, persist, kinds, start=True):
+        if start:
+            up = self.begin(at, persist, kinds)
+        else:
+            self.world, up = self.kept, True
+            if not self.world:
+                check(self.begin(0, False, 0), "araxd does not start")
+                self.world.client(1)
+                self.kept = self.world
         world, page = self.world, self.world.page
+        if not start:
+            page.set(at, persist, kinds)
         if up:
-            # Who is refused everything for long leaves its clients to their own timeouts.
-            timer = threading.Timer(PERSIST if persist else HANG, page.disarm)
-            timer.start()
-            try:
-                world.client(0)
-            finally:
-                timer.cancel()
+            self.first(persist)
         count, failed = page.get()[:2]
         page.disarm()
+        # Who has failed several times in a row is not tried again for a while.
+        poll(lambda: world.daemon.poll() is not None or world.serving(), "the service tries again", HANG)
         if world.daemon.poll() is not None:
             # It may refuse to start, but orderly.
-            check(at and world.daemon.returncode == 3, f"araxd ended with {world.daemon.returncode}")
+            check(start and at and world.daemon.returncode == 3, f"araxd ended with {world.daemon.returncode}")
         else:
             world.client(1)
-            self.look(at, page)
+            self.look(at, start)
+        if start:
             world.stop()
-            check(world.daemon.returncode == 0, f"araxd ended with {world.daemon.returncode}")
-        world.remove()
+            check(world.daemon.returncode in (0, 3), f"araxd ended with {world.daemon.returncode}")
+            self.worlds.remove(world)
+            world.remove()
         return count, failed
 
-    def look(self, at, page):
+    def first(self, persist):
+        # Who is refused everything for long leaves its clients to their own timeouts.
+        timer = threading.Timer(PERSIST if persist else HANG, self.world.page.disarm)
+        timer.start()
+        try:
+            self.world.client(0)
+        finally:
+            timer.cancel()
+
+    def look(self, at, start):
         """What the daemon holds when nobody is there any more."""
-        world = self.world
+        world, page = self.world, self.world.page
+        poll(world.settled, "the service comes to rest", HANG)
+        reference = self.references.get(start)
+
+        def state():
+            return world.descriptors(), world.children(), page.get()[2] if self.role == "daemon" else 0
+
         if not at:
-            poll(lambda: not self.reference or world.descriptors() <= self.reference[0], "descriptors")
-            state = world.descriptors(), world.children(), page.get()[2]
-            self.reference = tuple(map(max, state, self.reference or state))
+            # The connection of who has asked last may not be closed yet.
+            known = state()
+            deadline = time.monotonic() + 1
+            while time.monotonic() < deadline:
+                time.sleep(0.005)
+                known = tuple(map(min, known, state()))
+            self.references[start] = tuple(map(max, known, reference or known))
             return
-        poll(lambda: world.descriptors() <= self.reference[0], "araxd's descriptors are as before")
-        poll(lambda: world.children() <= self.reference[1], "araxd's children are as before")
-        if self.role == "daemon":
-            poll(lambda: page.get()[2] <= self.reference[2],
-                 f"araxd's memory is as before ({page.get()[2]} allocations, {self.reference[2]})")
+        for i, what in enumerate(("descriptors", "children", "allocations")):
+            poll(lambda i=i: state()[i] <= reference[i],
+                 f"araxd's {what} are as before ({reference[i]}; {state()[i]} after {SETTLE} s)")
 
     def end(self):
-        if self.world:
-            self.world.remove()
+        worlds, self.worlds, self.world, self.kept = self.worlds, [], None, None
+        try:
+            for world in worlds:
+                world.stop()
+        finally:
+            for world in worlds:
+                world.remove()
 
     def log(self):
         return self.world.log_tail() if self.world else ""
@@ -311,63 +384,87 @@ def name_of(options, role, what):
     return f"{kind} at {place:#x}"
 
 
-def plan(options, trace):
-    """Which calls fail, and how: all, or the first of every place in the code."""
+def plan(options, trace, starting):
+    """Which calls fail, and how: all, or the first of every place in the code. (call, with all later ones?, at
+    the start of a daemon?); what is called in a running one, too, needs no new one for it."""
     if options.at:
-        return [(options.at, options.persist)]
+        return [(options.at, options.persist, options.start)]
     if options.full:
-        return [(n, persist) for n in range(1, len(trace) + 1) for persist in (False, True)]
+        known = set(trace)
+        calls = [(n, False) for n in range(1, len(trace) + 1)]
+        calls += [(n, True) for n, what in enumerate(starting, 1) if what not in known]
+        return [(n, persist, start) for n, start in calls for persist in (False, True)]
     first = {}
     for n, what in enumerate(trace, 1):
-        first.setdefault(what, n)
-    once = [(n, False) for n in first.values()]
-    more = [(n, True) for n in first.values()]
+        first.setdefault(what, (n, False))
+    for n, what in enumerate(starting, 1):
+        first.setdefault(what, (n, True))
+    once = [(n, False, start) for n, start in first.values()]
+    more = [(n, True, start) for n, start in first.values()]
     random.Random(1).shuffle(once)
     random.Random(2).shuffle(more)
     return [each for pair in zip(once, more) for each in pair]
 
 
+def traces(subject, role, kinds):
+    """The calls of a run that is left alone: of a process that runs, and of one that starts."""
+    def longest(start):
+        trace = ()
+        for _ in range(2):
+            subject.run(0, False, kinds, start)
+            trace = max(trace, subject.world.page.trace(), key=len)
+        return trace
+
+    if role == "client":
+        return longest(False), ()
+    starting = longest(True)
+    if role == "daemon":
+        return (), starting
+    return longest(False), starting
+
+
 def role_run(options, role, deadline):
     subject = Client(options) if role == "client" else Service(options, role)
-    failures, done, counts, failed_calls = [], 0, collections.Counter(), collections.Counter()
-    trace, todo = (), []
+    failures, done, failed_calls = [], 0, collections.Counter()
+    trace, starting, todo = (), (), []
     try:
-        for _ in range(3):
-            subject.run(0, False, options.kinds)
-            trace = max(trace, subject.world.page.trace(), key=len)
-        counts.update(KINDS[what >> 56] for what in trace)
-        todo = plan(options, trace)
-        for at, persist in todo:
+        try:
+            trace, starting = traces(subject, role, options.kinds)
+        except Failure as failure:
+            failures.append(f"{role}: nothing fails: {failure}")
+            print(f"{failures[-1]}\n{subject.log()}", flush=True)
+        todo = plan(options, trace, starting)
+        for at, persist, start in todo:
             if deadline and time.monotonic() > deadline:
                 break
             done += 1
             try:
-                failed = subject.run(at, persist, options.kinds)[1]
+                failed = subject.run(at, persist, options.kinds, start)[1]
+                if failed:
+                    failed_calls[KINDS[subject.world.page.get()[3] >> 56]] += 1
             except Failure as failure:
-                first = subject.world.page.get()[3]
+                first = subject.world.page.get()[3] if subject.world else 0
                 what = name_of(options, role, first) if first else "nothing had failed"
-                failures.append(f"{role}: call {at}{' and all later ones' if persist else ''}: {what}: {failure}")
+                failures.append(f"{role}: call {at}{' of the start' if start else ''}"
+                                f"{' and all later ones' if persist else ''}: {what}: {failure}")
                 print(f"{failures[-1]}\n{subject.log()}", flush=True)
+                with contextlib.suppress(Failure):
+                    subject.end()
                 if role == "client":
-                    with contextlib.suppress(Failure):
-                        subject.end()
                     subject = Client(options)
                     for _ in range(2):
                         subject.run(0, False, options.kinds)
-                else:
-                    subject.end()
                 if len(failures) >= options.give_up:
                     break
-                continue
-            if failed:
-                failed_calls[KINDS[subject.world.page.get()[3] >> 56]] += 1
     finally:
         with contextlib.suppress(Failure):
             subject.end()
-    calls = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    calls = collections.Counter(KINDS[what >> 56] for what in (*trace, *starting))
     told = ", ".join(f"{count} {kind}" for kind, count in failed_calls.most_common())
-    print(f"{role}: {len(trace)} calls ({calls}) at {len(set(trace))} places; {done} of {len(todo)} runs"
-          f" ({told} failed), {len(failures)} wrong", flush=True)
+    print(f"{role}: {len(trace)} calls and {len(starting)} from its start on ("
+          f"{', '.join(f'{count} {kind}' for kind, count in calls.most_common())}) at "
+          f"{len({*trace, *starting})} places; {done} of {len(todo)} runs ({told} failed), {len(failures)} wrong",
+          flush=True)
     return failures
 
 
@@ -381,6 +478,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0, help="for all roles together; 0: as long as it takes")
     parser.add_argument("--at", type=int)
     parser.add_argument("--from", dest="persist", action="store_true")
+    parser.add_argument("--start", action="store_true")
     parser.add_argument("--kinds", default="", help="comma list of " + ", ".join(KINDS))
     parser.add_argument("--more", default="", help="further modules whose calls fail, as libpocl")
     parser.add_argument("--give-up", type=int, default=1000)
@@ -390,7 +488,7 @@ def main():
     options.kinds = sum(1 << KINDS.index(kind) for kind in options.kinds.split(",") if kind) or (1 << 63)
     if options.kinds == 1 << 63:
         options.kinds = (1 << len(KINDS)) - 1
-    roles = options.role or ["client", "daemon", "tenant"]
+    roles = options.role or ["client", "daemon", "tenant", "compile"]
     failures = []
     for i, role in enumerate(roles):
         share = options.seconds / len(roles) if options.seconds else 0

@@ -123,7 +123,8 @@ const char *pool_error(const struct pool *pool)
 
 bool pool_broken(const struct pool *pool)
 {
-	return pool->failures >= POOL_GIVE_UP;
+	/* After that the next request tries again: with none kept ready nothing else would. */
+	return pool->failures >= POOL_GIVE_UP && pool->retry.at_ns;
 }
 
 const struct arax_device_info *pool_info(const struct pool *pool)

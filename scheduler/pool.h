@@ -149,7 +149,7 @@ const struct sandbox_state *pool_sandbox(const struct pool *pool);
 /** pool_error() - why tenants do not start; "" when they do. */
 const char *pool_error(const struct pool *pool);
 
-/** pool_broken() - have tenants failed so often that nobody should wait for one? */
+/** pool_broken() - have tenants failed so often that nobody should wait for one now? */
 bool pool_broken(const struct pool *pool);
 
 #endif

@@ -167,9 +167,10 @@ static json_t *status_pool(const struct araxd *daemon)
 	struct pool_count count = pool_count(daemon->pool);
 
 	return json_pack(
-	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:o}", "configured", (int)daemon->config.pool,
-	    "extra", (int)count.extra, "starting", (int)count.starting, "ready", (int)count.ready,
-	    "attached", (int)count.attached, "zygote", (int)pool_zygote(daemon->pool), "error",
+	    "{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:s, s:o}", "configured",
+	    (int)daemon->config.pool, "extra", (int)count.extra, "starting", (int)count.starting,
+	    "ready", (int)count.ready, "attached", (int)count.attached, "zygote",
+	    (int)pool_zygote(daemon->pool), "resting", (int)pool_broken(daemon->pool), "error",
 	    pool_error(daemon->pool), "cgroups",
 	    daemon->config.cgroup == CONFIG_CGROUP_NONE ? "not used, by configuration"
 							: cgroups_state(daemon->cgroups),
