@@ -35,6 +35,7 @@ from daemon import PATIENCE, PROMPT, Client, Failure, World, check, poll
 
 WAKE = 0.1  # seconds in which a waiting call returns
 TRIES = 3  # of a point at which something took too long: the machine may have been busy
+LOOKS = 10  # that are alike before something is taken for steady
 FDS_PER_SPARE = 2  # that araxd has of a tenant which is ready
 CONFIGURATION = """[daemon]
 pool = 2
@@ -107,7 +108,9 @@ def links_of(pid):
 
 
 class Held(dict):
-    """What is held on behalf of nobody in particular: what -> how much."""
+    """What is held on behalf of nobody in particular: what -> how much; kinds: of araxd's descriptors."""
+
+    kinds = collections.Counter()
 
     def beyond(self, other):
         return {what: f"{other.get(what, 0)} -> {count}" for what, count in self.items() if count > other.get(what, 0)}
@@ -164,9 +167,11 @@ class Deaths(World):
             kind = "zombies" if what == "zombie" else "device processes" if "arax-device" in what else "processes"
             found[kind] = found.get(kind, 0) + 1
         found["processes"] += not warm
-        # The cache keeps a bounded number of results at hand.
-        open_files = [link for link in links_of(daemon) if "/memfd:arax-result" not in link]
+        # The cache keeps a bounded number of results at hand, and each trust domain has one memory of what it learned.
+        open_files = [link for link in links_of(daemon)
+                      if "/memfd:arax-result" not in link and "/memfd:arax-costs" not in link]
         found["descriptors"] = len(open_files) - FDS_PER_SPARE * spares
+        found.kinds = collections.Counter(re.sub(r"\[?\d+\]?", "", link) for link in open_files)
         with open(f"/proc/{daemon}/maps", encoding="ascii", errors="replace") as file:
             found["mapped memory files"] = sum("/memfd:" in line for line in file)
         found["scratch directories"] = len(os.listdir(self.scratch())) - spares
@@ -186,13 +191,29 @@ class Deaths(World):
         held = self.held(status)
         return held if not held["zombies"] else None
 
+    def steady(self, clients, what, compiler=False):
+        """What is held when nothing is in the middle of anything: the same at several looks."""
+        seen = []
+
+        def same():
+            held = self.quiet(clients, compiler)
+            if not held or (seen and held != seen[0]):
+                seen.clear()
+            if held:
+                seen.append(held)
+            return held if len(seen) >= LOOKS else None
+        return poll(same, what)[0]
+
     def no_more_than(self, before, seconds=PROMPT):
         """A second after the last that ended nothing is left over. Return: after how long."""
         last = [None]
 
         def nothing():
             status = self.status()
-            beyond = self.held(status).beyond(before) if status else {"araxd": "does not answer"}
+            now = self.held(status) if status else None
+            beyond = now.beyond(before) if now else {"araxd": "does not answer"}
+            if "descriptors" in beyond:
+                beyond["more of"] = dict(now.kinds - before.kinds)
             self.leftover = beyond or self.leftover
             last[0] = beyond
             return not beyond
@@ -260,14 +281,14 @@ class Points:
             worker.say("stop")
             worker.line("ok")
             worker.end()
-        held, _ = poll(lambda: world.quiet(0), "araxd is ready")
+        held = world.steady(0, "araxd is ready")
         self.idle = self.idle or held
 
     def bring_neighbour(self):
         if not self.neighbour:
             self.ready()
             self.neighbour = self.world.neighbour(self.started)
-        held, _ = poll(lambda: self.world.quiet(1), "only the neighbour is served")
+        held = self.world.steady(1, "only the neighbour is served")
         self.busy = self.busy or held
 
     def stop_neighbour(self):
@@ -495,7 +516,7 @@ class Random:
         worker = self.world.worker(1)
         rounds_of(worker, 0)
         self.finish(worker)
-        self.idle, _ = poll(lambda: self.world.quiet(0, compiler=True), "araxd is ready")
+        self.idle = self.world.steady(0, "araxd is ready", compiler=True)
 
     def finish(self, worker):
         """It may still say that something was lost, and then must end well."""
