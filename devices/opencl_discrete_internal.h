@@ -27,7 +27,7 @@ struct discrete_library {
 	bool line_images;   /* an image1d_buffer is made as an IMAGE1D */
 	bool sizes_wrong;   /* what it says of a kernel's work-group size is not its limit */
 	bool times_wrong;   /* profiling tells no lengths */
-	bool offsets_wrong; /* in three dimensions it leaves offsets out */
+	bool offsets_wrong; /* in three dimensions some kernels do not see their offset */
 	bool structs_crash; /* an index into a struct that is an argument may end the process */
 };
 

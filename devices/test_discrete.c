@@ -23,7 +23,7 @@
 
 struct arax_device test_dev;
 struct arax_device_stream *test_streams[2];
-bool test_structs_refused;
+bool test_structs_refused, test_offsets_refused;
 static char *arena;
 static size_t arena_used;
 
@@ -675,6 +675,7 @@ int main(int argc, char **argv)
 	CHECK(test_dev.discrete && !test_dev.inline_launch && test_dev.name[0]);
 	print_caps();
 	test_structs_refused = !strcmp(test_dev.caps.target, "rusticl");
+	test_offsets_refused = test_structs_refused;
 	test_device();
 	test_kernels();
 	test_images();

@@ -78,6 +78,7 @@ int test_launch(unsigned stream, struct arax_device_kernel *kernel, const struct
 		const struct arax_launch_arg *args, uint32_t nargs);
 /* The same of a kernel by its name, waited for. */
 extern bool test_structs_refused; /* this library cannot have structs by value */
+extern bool test_offsets_refused; /* ... launches in three dimensions with an offset */
 void test_run(struct arax_device_program *program, const char *name, const struct test_range *range,
 	      const struct arax_launch_arg *args, uint32_t nargs);
 #define RUN(program, name, range, args) \
