@@ -20,6 +20,7 @@
 #include "scheduler/pool.h"
 
 #define DEVICE_DISCOVERY_MS 10000 /* a library has so long to say what its device is */
+#define DEVICE_BEHIND_MS 10000	  /* a process may be so long too busy for messages */
 #define DEVICE_DRAIN_MS 10000	  /* tenants have so long to bring home what is on it */
 
 struct device {
@@ -64,6 +65,7 @@ struct seat {
 	unsigned deaths;	/* of processes that were ready, soon one after the other */
 	uint64_t not_before_ns; /* the next process */
 	uint64_t unused_ns;	/* since when nobody is linked */
+	uint64_t behind_ns;	/* since when it takes no message; 0: it does */
 	struct timer timer;	/* discovery's deadline */
 	struct arax_device_caps caps;
 	const struct arax_device_usage *usage;
@@ -169,8 +171,8 @@ void seat_end(struct seat *seat, const char *why);
 /** seat_finish() - end it now, or let it go on when it has links; and free it. */
 void seat_finish(struct seat *seat);
 
-/** seat_send() - a message of the control protocol about a link. One that does not take it is
- * ended. Return: 0 or -errno. */
+/** seat_send() - a message of the control protocol about a link. One that takes none for long is
+ * ended. Return: 0, -EAGAIN: try later, or another -errno. */
 int seat_send(struct seat *seat, struct arax_control_link *message, unsigned type, const int *fds,
 	      unsigned nfds);
 

@@ -105,6 +105,7 @@ static void link_leave_seat(struct link *link)
 			break;
 		}
 	}
+	/* One that cannot take it now finds out by itself when the tenant has gone. */
 	if (link->process_knows)
 		(void)seat_send(link->seat, &message, ARAX_CONTROL_UNLINK, NULL, 0);
 	if (!link->seat->links)
@@ -177,13 +178,13 @@ static bool link_begin(struct link *link, const struct lease *lease)
 	struct arax_control_link message = {0};
 
 	link_share(link, lease, &message);
-	if (!link->process_knows) {
-		if (seat_send(link->seat, &message, ARAX_CONTROL_LINK, fds, fds[2] >= 0 ? 3 : 2))
-			return true; /* its end comes */
-		link->process_knows = true;
-	} else {
-		(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
-	}
+	int error =
+	    link->process_knows
+		? seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0)
+		: seat_send(link->seat, &message, ARAX_CONTROL_LINK, fds, fds[2] >= 0 ? 3 : 2);
+	if (error)
+		return error != -EAGAIN; /* its end comes */
+	link->process_knows = true;
 	ARAX_FAULT_POINT(ARAXD_LINK_HALF_KNOWN);
 	note_link(link);
 	if (!link_say(link, ARAX_DEVICE_ADD, lease))
@@ -208,10 +209,11 @@ bool link_lease(struct link *link, const struct lease *lease)
 	if (link->state != LINK_UP || !link->seat ||
 	    (lease->share == link->told.share && lease->depth == link->told.depth))
 		return true;
+	link_share(link, lease, &message);
+	if (seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0) == -EAGAIN)
+		return false;
 	if (!link_say(link, ARAX_DEVICE_LEASE, lease))
 		return false;
-	link_share(link, lease, &message);
-	(void)seat_send(link->seat, &message, ARAX_CONTROL_SHARE, NULL, 0);
 	link->told = *lease;
 	return true;
 }

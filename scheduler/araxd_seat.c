@@ -43,6 +43,7 @@ static void seat_clean(struct seat *seat)
 		araxd_warn("%s: %s", seat->work, strerror(-error));
 	free(seat->work);
 	seat->work = NULL;
+	seat->behind_ns = 0;
 	if (seat->usage)
 		munmap((void *)(uintptr_t)seat->usage, sizeof(*seat->usage));
 	seat->usage = NULL;
@@ -357,7 +358,16 @@ int seat_send(struct seat *seat, struct arax_control_link *message, unsigned typ
 	if (seat->state != SEAT_READY || seat->child.control.fd < 0)
 		return -EPIPE;
 	int error = arax_socket_send(seat->child.control.fd, message, sizeof(*message), fds, nfds);
-	if (error)
+	uint64_t now = arax_now_ns();
+
+	if (!error) {
+		seat->behind_ns = 0;
+		return 0;
+	}
+	/* On a busy machine many tenants are more than it reads at once. */
+	if (error == -EAGAIN && !seat->behind_ns)
+		seat->behind_ns = now;
+	if (error != -EAGAIN || now - seat->behind_ns > DEVICE_BEHIND_MS * 1000000ull)
 		seat_end(seat, "does not take its messages");
 	return error;
 }
