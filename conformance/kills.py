@@ -35,6 +35,7 @@ from daemon import PATIENCE, PROMPT, Client, Failure, World, check, poll
 
 WAKE = 0.1  # seconds in which a waiting call returns
 TRIES = 3  # of a point at which something took too long: the machine may have been busy
+LEAVES = 10  # applications until one's tenant leaves by itself
 LOOKS = 10  # that are alike before something is taken for steady
 FDS_PER_SPARE = 2  # that araxd has of a tenant which is ready
 CONFIGURATION = """[daemon]
@@ -329,13 +330,24 @@ class Points:
         if point.when in ("first", "run", "compile"):
             return world.worker(self.seed, f"-DFRESH={self.seed}" if point.when == "compile" else "")
         if point.when == "leave":
-            worker.say("stop")
-        elif point.when == "replace":
+            return self.leave(point, worker)
+        if point.when == "replace":
             os.kill(world.tenant(worker), signal.SIGKILL)
         else:
             for arguments in (("device", "offline", "sim"), ("device", "online", "sim"), ("reload",)):
                 if not world.page.fired():
                     world.manage(*arguments)
+        return worker
+
+    def leave(self, point, worker):
+        """Its end. When araxd is the first to end a tenant whose client has gone, nobody arrives: another one, then."""
+        for _ in range(LEAVES):
+            worker.say("stop")
+            with contextlib.suppress(Failure):
+                poll(self.world.page.fired, "somebody arrives", PROMPT)
+                break
+            worker.end()
+            worker = self.arrange(point)
         return worker
 
     def fired(self, point):
