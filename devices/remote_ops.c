@@ -47,11 +47,16 @@ static int object_new(struct remote *r, uint32_t kind, size_t size, void *out)
 	return 0;
 }
 
-/* Its definition could not be sent, so nobody over there knows it. */
-static int object_unsent(struct remote *r, uint32_t *object)
+/* Its definition could not be sent, so nobody over there knows it, and here it must not be found
+ * where object_new() has left it. */
+static int object_unsent(struct remote *r, void *out)
 {
+	uint32_t *object;
+
+	memcpy(&object, out, sizeof(object));
 	handle_free(r, *object);
 	free(object);
+	memset(out, 0, sizeof(object));
 	return CL_OUT_OF_HOST_MEMORY;
 }
 
@@ -108,7 +113,7 @@ static int remote_mem_new(struct arax_device *dev, const struct arax_mem_desc *d
 	op->array_size = desc->array_size;
 	op->row_pitch = desc->row_pitch;
 	op->slice_pitch = desc->slice_pitch;
-	return record_send(r) ? object_unsent(r, &(*out)->handle) : 0;
+	return record_send(r) ? object_unsent(r, out) : 0;
 }
 
 static void remote_mem_free(struct arax_device *dev, struct arax_device_mem *mem)
@@ -198,7 +203,7 @@ static int remote_program_load(struct arax_device *dev, const struct arax_progra
 	if (!err && slot == NO_SLOT)
 		err = CL_OUT_OF_RESOURCES;
 	if (err) {
-		object_unsent(r, &(*out)->handle);
+		object_unsent(r, out);
 	} else {
 		r->slots[slot].program = true;
 		r->slots[slot].done.program = source->done;
@@ -211,6 +216,9 @@ static int remote_program_load(struct arax_device *dev, const struct arax_progra
 		}
 	}
 	arax_writer_free(&result);
+	/* Nobody is to free it again. */
+	if (err)
+		*out = NULL;
 	return err;
 }
 
@@ -236,7 +244,7 @@ static int remote_kernel_new(struct arax_device *dev, struct arax_device_program
 	op->kernel = (*out)->handle;
 	op->program = program->handle;
 	record_tail(r, name, length);
-	return record_send(r) ? object_unsent(r, &(*out)->handle) : 0;
+	return record_send(r) ? object_unsent(r, out) : 0;
 }
 
 static void remote_kernel_free(struct arax_device *dev, struct arax_device_kernel *kernel)
@@ -258,7 +266,7 @@ static int remote_sampler_new(struct arax_device *dev, uint32_t normalized, uint
 	op->normalized = normalized != 0;
 	op->addressing = addressing;
 	op->filter = filter;
-	return record_send(r) ? object_unsent(r, &(*out)->handle) : 0;
+	return record_send(r) ? object_unsent(r, out) : 0;
 }
 
 static void remote_sampler_free(struct arax_device *dev, struct arax_device_sampler *sampler)
@@ -276,7 +284,7 @@ static int remote_stream_new(struct arax_device *dev, struct arax_device_stream 
 	if (err)
 		return err;
 	op->stream = (*out)->handle;
-	return record_send(r) ? object_unsent(r, &(*out)->handle) : 0;
+	return record_send(r) ? object_unsent(r, out) : 0;
 }
 
 static void remote_stream_free(struct arax_device *dev, struct arax_device_stream *stream)
