@@ -192,6 +192,14 @@ class Deaths(World):
         held = self.held(status)
         return held if not held["zombies"] else None
 
+    def as_before(self, clients, seconds):
+        try:
+            poll(lambda: self.quiet(clients), "all is as before", seconds)
+        except Failure as failure:
+            status = self.status()
+            raise Failure(f"{failure}: {status['pool']}, {len(status['clients'])} clients, {self.held(status)}"
+                          if status else f"{failure}: araxd does not answer") from None
+
     def steady(self, clients, what, compiler=False):
         """What is held when nothing is in the middle of anything: the same at several looks."""
         seen = []
@@ -396,7 +404,7 @@ class Points:
             self.stop_neighbour()
         world.reap()
         self.note("nothing was left over", world.no_more_than(self.busy if self.neighbour else self.idle), PROMPT)
-        poll(lambda: world.quiet(1 if self.neighbour else 0), "all is as before", 20)
+        world.as_before(1 if self.neighbour else 0, PATIENCE)
 
     def run(self, chosen):
         failed = []
@@ -626,7 +634,7 @@ class Random:
         except Failure:
             self.left.append(PATIENCE)
             raise
-        poll(lambda: self.world.quiet(0), "all is as before", PATIENCE)
+        self.world.as_before(0, PATIENCE)
 
     def late(self):
         """Now and then something may take longer because the machine is busy; what is always late is wrong."""

@@ -234,6 +234,24 @@ static int guest_enters(struct process *p, struct arax_control_link *message, in
 	return 0;
 }
 
+/* araxd gives the tenant's memory to another one when it hears that. */
+static void guest_let_go(struct process *p, uint64_t link)
+{
+	struct arax_control_link message = {
+	    .head = {.magic = ARAX_CONTROL_MAGIC,
+		     .type = ARAX_CONTROL_UNLINK | ARAX_CONTROL_REPLY,
+		     .major = 1},
+	    .link = link,
+	};
+
+	ARAX_FAULT_POINT(DEVICE_UNLINKS);
+	/* The link may have ended by itself meanwhile, which is as good. */
+	(void)serve_unlink(p->serve, link);
+	ARAX_FAULT_POINT(DEVICE_LETS_GO);
+	/* Without an araxd nobody waits for it. */
+	(void)arax_socket_send(CONTROL_FD, &message, sizeof(message), NULL, 0);
+}
+
 static void handle(struct process *p, struct arax_control_link *message, int fds[ARAX_FDS_MAX])
 {
 	int rc;
@@ -246,9 +264,8 @@ static void handle(struct process *p, struct arax_control_link *message, int fds
 		/* When araxd has just gone, its tenant's link is as good as any. */
 		(void)arax_socket_send(CONTROL_FD, message, sizeof(*message), NULL, 0);
 		break;
-	/* The link may have ended by itself meanwhile. */
 	case ARAX_CONTROL_UNLINK:
-		(void)serve_unlink(p->serve, message->link);
+		guest_let_go(p, message->link);
 		break;
 	case ARAX_CONTROL_SHARE:
 		if (p->memory && (!message->memory || message->memory > p->memory))
@@ -299,7 +316,7 @@ static void guest_leaves(struct process *p, const struct ending *ending)
 		message.tenant_pid = guest->pid;
 		(void)arax_socket_send(CONTROL_FD, &message, sizeof(message), NULL, 0);
 	}
-	ARAX_FAULT_POINT(DEVICE_UNLINKS);
+	ARAX_FAULT_POINT(DEVICE_LINK_ENDED);
 	if (guest->pidfd >= 0)
 		close(guest->pidfd);
 	*guest = (struct guest){.pidfd = -1};
@@ -349,7 +366,7 @@ static _Noreturn void serve_all(struct process *p)
 
 			if (guest->pidfd < 0 || !polled[2 + i].revents)
 				continue;
-			(void)serve_unlink(p->serve, guest->link);
+			guest_let_go(p, guest->link);
 			close(guest->pidfd);
 			guest->pidfd = -1;
 		}

@@ -35,6 +35,23 @@ void link_stop(struct serve_link *link, int error, const char *why)
 	link_attend(link);
 }
 
+/*
+ * With state held, before anybody hears of the end: from then on the arena's memory may be given to
+ * other objects, and to another tenant. A copy that still runs goes on, to where nobody looks; what
+ * is in the control area stays, nothing is copied there. Without that this process cannot go on.
+ */
+static void link_let_go(struct serve_link *link)
+{
+	char *heap = (char *)link->arena + ARAX_HEAP_OFFSET;
+
+	if (link->let_go)
+		return;
+	link->let_go = true;
+	if (mmap(heap, link->arena_size - ARAX_HEAP_OFFSET, PROT_READ | PROT_WRITE,
+		 MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		abort();
+}
+
 static void link_say(struct serve_link *link, enum arax_link_state state)
 {
 	atomic_store_explicit(&link->shm->state, state, memory_order_release);
@@ -48,6 +65,7 @@ void serve_lose(struct serve *serve)
 	serve->lost = true;
 	for (struct serve_link *link = serve->links; link; link = link->next) {
 		/* At once: this process may end before the threads come to it. */
+		link_let_go(link);
 		link_say(link, ARAX_LINK_LOST);
 		link_stop(link, -ENODEV, "the device is lost");
 	}
@@ -141,6 +159,7 @@ static struct serve_command *link_leave(struct serve_link *link)
 	struct serve_command *dropped;
 
 	pthread_mutex_lock(&serve->state);
+	link_let_go(link);
 	link_say(link, link->error == -ENODEV ? ARAX_LINK_LOST
 		       : link->error	      ? ARAX_LINK_BROKEN
 					      : ARAX_LINK_CLOSED);
@@ -222,10 +241,10 @@ static struct serve_link *find(const struct serve *serve, uint64_t id)
 	return link;
 }
 
-/* Also by one that is about to end: it has not been said yet. */
-static bool number_taken(const struct serve *serve, uint64_t id)
+/* Also one that is about to end: it has not been said yet. */
+static struct serve_link *find_any(const struct serve *serve, uint64_t id)
 {
-	const struct serve_link *link = serve->links;
+	struct serve_link *link = serve->links;
 
 	while (link && link->id != id)
 		link = link->next;
@@ -293,7 +312,7 @@ static int link_start(struct serve *serve, struct serve_link *link,
 	int rc;
 
 	link->usage = usage_row(serve);
-	if (!link->id || number_taken(serve, link->id))
+	if (!link->id || find_any(serve, link->id))
 		return -EEXIST;
 	if (serve->lost)
 		return -ENODEV;
@@ -351,6 +370,9 @@ int serve_unlink(struct serve *serve, uint64_t id)
 	struct serve_link *link;
 
 	pthread_mutex_lock(&serve->state);
+	link = find_any(serve, id);
+	if (link)
+		link_let_go(link);
 	link = find(serve, id);
 	if (link)
 		link_stop(link, 0, "unlinked");

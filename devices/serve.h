@@ -49,8 +49,9 @@ int serve_share(struct serve *serve, const struct arax_control_link *share);
 /**
  * serve_unlink() - that tenant has gone
  *
- * Does not wait: its objects are freed by the link's thread, those that a command in flight uses
- * when that has ended. Return: 0 or -ENOENT.
+ * From its return on nothing is written into the tenant's memory any more, not by copies that are
+ * on their way either, and no command ends with success. Does not wait: its objects are freed by
+ * the link's thread, those that a command in flight uses when that has ended. Return: 0 or -ENOENT.
  */
 int serve_unlink(struct serve *serve, uint64_t link);
 

@@ -164,6 +164,7 @@ struct serve_link {
 	bool blocked;				    /* S: waits for a stream to be empty */
 	bool busy[ARAX_LINK_SLOTS];		    /* S */
 	bool left;				    /* S: nobody reads completions any more */
+	bool let_go;				    /* S: of the arena's heap */
 	_Atomic bool stop;			    /* S: error and why say why */
 	int error;				    /* S */
 	const char *why;			    /* S */

@@ -79,7 +79,8 @@ static void complete(struct serve_command *command, int status, const char *log,
 	int rc;
 
 	link->busy[command->slot] = false;
-	if (link->left)
+	/* What was copied then is nowhere. */
+	if (link->left || link->let_go)
 		return;
 	link->failures += status == CL_MEM_OBJECT_ALLOCATION_FAILURE;
 	size = size ? log_room(link, size) : 0;

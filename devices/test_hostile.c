@@ -618,6 +618,50 @@ static void unlink_in_flight(void)
 		;
 }
 
+/* What was being copied to a tenant that has gone, or whose link has, comes to nowhere: its memory
+ * may be another's. Nor does anybody believe that it came. */
+static void late_copy(bool unlinked)
+{
+	struct tenant t;
+	struct arax_device_mem *mem;
+	struct outcome o;
+	struct arax_link_shm *shm;
+	unsigned mems = fake_look(&w.fake).mems;
+
+	tenant_new(&w, &t, ++links, 0, 2);
+	tenant_setup(&t);
+	mem = buffer(&t, 0, 64);
+	for (int i = 0; i < 16; i++)
+		*(heap_at(&t, 0) + i) = 0xdead;
+	CHECK(!move(&t, mem, ARAX_TO_DEVICE, 0, 0, 64, &o));
+	await(&t, &o);
+	CHECK(!o.status);
+	fake_set(&w.fake, &w.fake.hold, true);
+	CHECK(!move(&t, mem, ARAX_FROM_DEVICE, 0, 0, 64, &o));
+	fake_wait(&w.fake, 1);
+	if (unlinked) {
+		CHECK(!serve_unlink(w.serve, t.link));
+	} else {
+		CHECK(!arax_link_map(t.link_fd, &shm));
+		atomic_store(&shm->sq.tail, 0x12345678);
+		arax_wake_ring(&shm->device_wake);
+		CHECK(world_ended(&w, t.link) == -EPROTO);
+		arax_link_unmap(shm);
+	}
+	for (int i = 0; i < 16; i++)
+		*(heap_at(&t, 0) + i) = 0x600d;
+	fake_set(&w.fake, &w.fake.hold, false);
+	fake_run(&w.fake, 1);
+	await(&t, &o);
+	CHECK(o.status == CL_DEVICE_NOT_AVAILABLE);
+	t.dev.ops->mem_free(&t.dev, mem);
+	while (fake_look(&w.fake).mems != mems)
+		;
+	for (int i = 0; i < 16; i++)
+		CHECK(*(heap_at(&t, 0) + i) == 0x600d);
+	tenant_free(&w, &t);
+}
+
 static void bad_links(void)
 {
 	struct arax_control_link message = {.link = ++links, .arena_size = ARENA};
@@ -726,6 +770,8 @@ int main(void)
 	rings();
 	device_lies();
 	unlink_in_flight();
+	late_copy(true);
+	late_copy(false);
 	tenant_gives_up();
 	bad_links();
 	lost_device();

@@ -173,7 +173,10 @@ static int link_them(struct process *p, struct tenant *t, int pidfd)
 	int got[ARAX_FDS_MAX];
 
 	CHECK(!arax_socket_send(p->control, &message, sizeof(message), fds, pidfd < 0 ? 2 : 3));
-	CHECK(receive(p, &message, sizeof(message), got) == sizeof(message));
+	/* Perhaps there is still an answer to UNLINK before it. */
+	do
+		CHECK(receive(p, &message, sizeof(message), got) == sizeof(message));
+	while (message.head.type == (ARAX_CONTROL_UNLINK | ARAX_CONTROL_REPLY));
 	CHECK(message.head.type == (ARAX_CONTROL_LINK | ARAX_CONTROL_REPLY));
 	CHECK(message.head.id == 99 && message.link == t->link);
 	return message.head.error;

@@ -282,6 +282,9 @@ static int client_attach(struct request *request)
 			  (client->not_before_ns - now) / 1000000 + 1);
 		return -EAGAIN;
 	}
+	/* Nobody writes any more what the former one wanted. */
+	if (request->fd >= 0 && devices_hold(daemon->devices, request->fd))
+		return -EAGAIN;
 	/* One that takes the place of another has what that had. */
 	start.arena_size = client->arena_size ? client->arena_size : client_former(request, info);
 	if (!start.arena_size)

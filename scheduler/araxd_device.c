@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define SHARED_IDLE_MS 15000 /* a shared process stays so long when nobody uses it */
 #define AGAIN_MS 50	     /* a tenant that did not take a message gets it then */
@@ -351,7 +352,7 @@ void devices_detach(struct devices *devices, struct tenant *tenant)
 {
 	costs_take_back(devices->daemon, tenant);
 	while (tenant->links)
-		link_free(tenant->links);
+		link_part(tenant->links);
 	for (struct device *d = devices->list; d; d = d->next) {
 		for (struct seat *s = d->seats; s; s = s->next) {
 			if (s->owner != tenant)
@@ -363,6 +364,28 @@ void devices_detach(struct devices *devices, struct tenant *tenant)
 	}
 	if (devices->list)
 		devices_change(devices);
+}
+
+static bool seat_holds(const struct seat *seat, ino_t arena)
+{
+	for (const struct link *l = seat->parting; l; l = l->next)
+		if (l->arena == arena)
+			return true;
+	return false;
+}
+
+bool devices_hold(const struct devices *devices, int arena)
+{
+	struct stat st;
+
+	/* What it is, is looked at by who takes it. */
+	if (fstat(arena, &st) < 0)
+		return false;
+	for (const struct device *d = devices->list; d; d = d->next)
+		for (const struct seat *s = d->seats; s; s = s->next)
+			if (seat_holds(s, st.st_ino))
+				return true;
+	return false;
 }
 
 int devices_answer(struct devices *devices, struct tenant *tenant,

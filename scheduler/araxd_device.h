@@ -22,6 +22,7 @@
 #define DEVICE_DISCOVERY_MS 10000 /* a library has so long to say what its device is */
 #define DEVICE_BEHIND_MS 10000	  /* a process may be so long too busy for messages */
 #define DEVICE_DRAIN_MS 10000	  /* tenants have so long to bring home what is on it */
+#define DEVICE_PART_MS 5000	  /* it has so long to let go of a tenant's memory */
 
 struct device {
 	struct araxd *daemon;
@@ -70,6 +71,7 @@ struct seat {
 	struct arax_device_caps caps;
 	const struct arax_device_usage *usage;
 	struct link *links;
+	struct link *parting; /* of tenants that have died: their memory is still in its hands */
 	struct seat *next;
 };
 
@@ -95,6 +97,7 @@ struct link {
 	uint64_t deadline_ns; /* old, and draining: then it is lost */
 	struct lease told;    /* what both know */
 	uint64_t commands, busy_ns;	    /* in its account when the arbiter looked last */
+	ino_t arena;			    /* parting: which memory */
 	struct link *next, *next_of_tenant; /* at the seat */
 };
 
@@ -132,6 +135,9 @@ void devices_take(struct devices *devices, struct tenant *tenant, const struct r
 /** devices_answer() - a tenant says that a device is drained. Return: 0 or -EPROTO. */
 int devices_answer(struct devices *devices, struct tenant *tenant,
 		   const struct arax_control_device *answer);
+
+/** devices_hold() - may a process still write into this memory, for a tenant that has died? */
+bool devices_hold(const struct devices *devices, int arena);
 
 /** devices_may_work() - could a tenant with this list have anything to run on? Return: 0 or
  * -ENODEV.
@@ -176,6 +182,9 @@ void seat_finish(struct seat *seat);
 int seat_send(struct seat *seat, struct arax_control_link *message, unsigned type, const int *fds,
 	      unsigned nfds);
 
+/** seat_parting() - it has to let go of somebody's memory soon. */
+void seat_parting(struct seat *seat);
+
 /** seat_free() - of an empty one without links. */
 void seat_free(struct seat *seat);
 
@@ -190,6 +199,13 @@ void link_take(struct device *device, struct seat *seat, struct tenant *tenant, 
 
 /** link_free() - unlink and forget. */
 void link_free(struct link *link);
+
+/** link_part() - its tenant has died: unlink, and forget when the process has let go of its memory.
+ */
+void link_part(struct link *link);
+
+/** link_parted() - it has, of the one with this number; of all: 0. */
+void link_parted(struct seat *seat, uint64_t number);
 
 /** link_tell() - tell the tenant what it has to know. Return: false: later again. The link may be
  *  free afterwards. */

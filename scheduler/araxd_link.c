@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INDEX_FIRST 2 /* the tenant's own devices come before */
@@ -113,7 +114,8 @@ static void link_leave_seat(struct link *link)
 	link->seat = NULL;
 }
 
-void link_free(struct link *link)
+/* Nobody can find it any more. */
+static void link_leave(struct link *link)
 {
 	note_unlink(link);
 	link_leave_seat(link);
@@ -125,7 +127,52 @@ void link_free(struct link *link)
 	}
 	if (link->fd >= 0)
 		close(link->fd);
+}
+
+void link_free(struct link *link)
+{
+	link_leave(link);
 	free(link);
+}
+
+/* A process that an earlier araxd has started cannot say it; it sees the death for itself. */
+void link_part(struct link *link)
+{
+	struct seat *seat = link->process_knows ? link->seat : NULL;
+	struct stat st;
+
+	if (!seat || seat->old || seat->state == SEAT_EMPTY ||
+	    fstat(link->tenant->arena_fd, &st) < 0)
+		return link_free(link);
+	link_leave(link);
+	link->tenant = NULL;
+	link->arena = st.st_ino;
+	link->next = seat->parting;
+	seat->parting = link;
+	seat_parting(seat);
+}
+
+void link_parted(struct seat *seat, uint64_t number)
+{
+	struct link **at = &seat->parting;
+	bool any = false;
+
+	while (*at) {
+		struct link *link = *at;
+
+		if (number && link->number != number) {
+			at = &link->next;
+			continue;
+		}
+		*at = link->next;
+		free(link);
+		any = true;
+	}
+	if (!any)
+		return;
+	seat_parting(seat);
+	/* Its client may wait for another tenant. */
+	araxd_progress(seat->device->daemon);
 }
 
 /* Return: false when the tenant does not take it now. One that has gone is told nothing more. */

@@ -57,6 +57,12 @@ void seat_free(struct seat *seat)
 			break;
 		}
 	}
+	while (seat->parting) {
+		struct link *link = seat->parting;
+
+		seat->parting = link->next;
+		free(link);
+	}
 	timer_clear(&seat->device->daemon->loop, &seat->timer);
 	free(seat);
 }
@@ -100,6 +106,7 @@ static void seat_ended(struct child *child, const siginfo_t *how)
 	timer_clear(&seat->device->daemon->loop, &seat->timer);
 	seat_clean(seat);
 	seat->state = SEAT_EMPTY;
+	link_parted(seat, 0);
 	devices_seat_ended(seat);
 }
 
@@ -111,6 +118,24 @@ static void seat_late(struct timer *timer)
 
 	snprintf(why, sizeof(why), "did not answer within %d s", DEVICE_DISCOVERY_MS / 1000);
 	seat_end(seat, why);
+}
+
+static void seat_keeps(struct timer *timer)
+{
+	seat_end(CONTAINER(timer, struct seat, timer),
+		 "keeps the memory of a tenant that has gone");
+}
+
+/* Its discovery is over, so the timer is free. Each answer gives the next one its time. */
+void seat_parting(struct seat *seat)
+{
+	struct loop *loop = &seat->device->daemon->loop;
+
+	timer_clear(loop, &seat->timer);
+	if (!seat->parting || seat->state != SEAT_READY)
+		return;
+	seat->timer.fire = seat_keeps;
+	timer_set(loop, &seat->timer, DEVICE_PART_MS);
 }
 
 /* Back ends that know no limit have one nevertheless: links are told of it, too. */
@@ -178,13 +203,15 @@ static struct link *seat_link(const struct seat *seat, uint64_t number)
 	return NULL;
 }
 
-/* The answer to LINK, or the end of a link because of its tenant. */
+/* The answer to LINK or to UNLINK, or the end of a link because of its tenant. */
 static int seat_link_news(struct seat *seat, const struct arax_control_link *news, size_t size)
 {
 	struct link *link = size == sizeof(*news) ? seat_link(seat, news->link) : NULL;
 
 	if (size != sizeof(*news))
 		return -EPROTO;
+	if (news->head.type == (ARAX_CONTROL_UNLINK | ARAX_CONTROL_REPLY) && news->link)
+		link_parted(seat, news->link);
 	if (!link || !news->head.error || link->state == LINK_REFUSED)
 		return 0;
 	araxd_warn("device %s: tenant %d is not served: %s", seat->device->name, link->tenant->pid,

@@ -369,6 +369,10 @@ static int device(char **argv)
 			arax_socket_send(CONTROL, &link, sizeof(link), NULL, 0);
 		} else if (link.head.type == ARAX_CONTROL_UNLINK) {
 			device_row(usage, link.link, 0, 0);
+			if (there("keep", name))
+				continue;
+			link.head.type |= ARAX_CONTROL_REPLY;
+			arax_socket_send(CONTROL, &link, sizeof(link), NULL, 0);
 		}
 	}
 }

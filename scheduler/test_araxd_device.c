@@ -485,6 +485,44 @@ static void test_costs(void)
 	stop(control, daemon);
 }
 
+/* A tenant dies; its client's next one comes when the process has let go of what both have, or has
+ * ended because it does not. */
+static void test_parting(void)
+{
+	configure(SIM);
+	pid_t daemon = daemon_start(NULL, NULL);
+	int control = client();
+	int fd = client(), fds[ARAX_FDS_MAX], arena = -1;
+	struct arax_control_attach reply;
+
+	CHECK_SOON(attach(fd, "sim", "", &reply, fds) == 0);
+	for (int keeps = 0; keeps < 2; keeps++) {
+		pid_t tenant = reply.tenant_pid, process;
+
+		CHECK_SOON(told("", tenant, "ADD sim ") == 1);
+		process = process_of(control, "sim");
+		if (arena >= 0)
+			close(arena);
+		arena = fds[0];
+		close(fds[1]);
+		close(fds[2]);
+		order("keep-sim", keeps);
+		CHECK(kill(tenant, SIGKILL) == 0);
+		reply = (struct arax_control_attach){.head = head_of(ARAX_CONTROL_ATTACH),
+						     .devices = "sim"};
+		CHECK(ask(fd, &reply, sizeof(reply), arena, fds) == 0);
+		CHECK(reply.tenant_pid != tenant && has_ended(process) == keeps);
+		CHECK(told("sim-", process, "UNLINK") == 1 + (unsigned)keeps);
+	}
+	order("keep-sim", false);
+	close(arena);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	close(fd);
+	CHECK_SOON(!alive(reply.tenant_pid));
+	stop(control, daemon);
+}
+
 /* The daemon's end by signal leaves device processes that somebody uses alone. */
 static void test_daemon_ends(void)
 {
@@ -568,6 +606,7 @@ int main(int argc, char **argv)
 	test_policy();
 	test_leases();
 	test_costs();
+	test_parting();
 	test_daemon_ends();
 	test_daemon_killed();
 	return 0;

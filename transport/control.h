@@ -47,8 +47,10 @@ enum arax_control_type {
 	ARAX_CONTROL_LINK = 23, /* araxd -> arax-device: + memfd of a link, + the tenant's arena, +
 				   its pidfd (optional: with it the link ends with the tenant even
 				   when araxd has gone); reply */
-	ARAX_CONTROL_UNLINK = 24, /* araxd -> arax-device: that tenant has gone; and back with an
-				     error: that tenant broke the protocol, its link was ended */
+	ARAX_CONTROL_UNLINK = 24, /* araxd -> arax-device: that tenant has gone; reply (also when it
+				     has seen that itself): nothing is written into its arena any
+				     more; and back with an error: that tenant broke the protocol,
+				     its link was ended */
 	ARAX_CONTROL_SHARE = 25,  /* araxd -> arax-device: what a tenant may use from now on */
 	ARAX_CONTROL_COSTS = 26,  /* araxd -> tenant, after START: + memfd with struct arax_costs */
 	ARAX_CONTROL_ADOPT = 27,  /* another araxd -> tenant, first on a connection to where it
