@@ -366,6 +366,17 @@ static void set_idle(struct dispatch *d, bool idle)
 	atomic_store(&d->shm->tenant_idle, idle);
 }
 
+/* ms that a sleep may last until somebody wants to ask a device again. */
+static int rest_most(const struct dispatch *d)
+{
+	int most = d->running ? SLEEP_BUSY_MS : d->sleep_ms;
+	if (!d->objects.retry_ns)
+		return most;
+	uint64_t now = arax_now_ns();
+	uint64_t left = d->objects.retry_ns > now ? (d->objects.retry_ns - now) / 1000000 + 1 : 0;
+	return left < (uint64_t)most ? (int)left : most;
+}
+
 static void rest(struct dispatch *d)
 {
 	set_idle(d, !d->running && !d->moving && !d->objects.builds && !d->nplacing);
@@ -374,7 +385,7 @@ static void rest(struct dispatch *d)
 	if (d->costs.page)
 		costs_keep(d);
 	bool more = arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin,
-				   work_waits, d, d->running ? SLEEP_BUSY_MS : d->sleep_ms);
+				   work_waits, d, rest_most(d));
 	if (more)
 		d->sleep_ms = SLEEP_FIRST_MS;
 	else if (!d->running && d->sleep_ms < SLEEP_LAST_MS)

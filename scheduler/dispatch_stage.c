@@ -562,7 +562,8 @@ bool stage_waits(const struct dispatch *d)
 {
 	return atomic_load_explicit(&d->moved, memory_order_relaxed) ||
 	       atomic_load_explicit(&d->objects.built, memory_order_relaxed) || d->again.first ||
-	       d->memory_again || d->place_again;
+	       d->memory_again || d->place_again ||
+	       (d->objects.retry_ns && d->objects.retry_ns <= arax_now_ns());
 }
 
 /* Who waits for memory, one after the other, as long as each gets it. */
@@ -614,6 +615,10 @@ int stage_step(struct dispatch *d)
 				continue;
 			d->memory_again &= ~(1u << i);
 			rc = run_memory(d, i);
+		}
+		if (!rc && d->objects.retry_ns && d->objects.retry_ns <= arax_now_ns()) {
+			d->objects.retry_ns = 0;
+			d->place_again = true;
 		}
 		if (!rc && d->place_again) {
 			d->place_again = false;

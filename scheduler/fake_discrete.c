@@ -167,7 +167,9 @@ static int program_load(struct arax_device *dev, const struct arax_program_sourc
 	struct build *build = calloc(1, sizeof(*build));
 	CHECK(build);
 	build->source = *source;
-	build->status = one_in(fake, fake->setup.faults.build) ? -11 : 0;
+	build->status = one_in(fake, fake->setup.faults.build)	? -11
+			: one_in(fake, fake->setup.faults.room) ? -5
+								: 0;
 	build->next = fake->builds;
 	fake->builds = build;
 	fake->pending++;

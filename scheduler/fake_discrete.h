@@ -25,6 +25,7 @@ struct discrete_faults {
 	unsigned never;	    /* a launch of a kernel on this device for the first time */
 	unsigned transfer;  /* with CL_OUT_OF_RESOURCES, having copied something else */
 	unsigned build;	    /* a program */
+	unsigned room;	    /* a program, which there is room for another time */
 	unsigned full;	    /* transfer() and launch() do not take it now */
 };
 

@@ -17,6 +17,10 @@
 #define OUT_OF_RESOURCES (-5)
 #define INVALID_PROGRAM_EXECUTABLE (-45)
 #define TABLE_FIRST_SIZE 64
+/* When a device that had no room for a program is asked again, and how often: for some 3 s. */
+#define RETRIES 10
+#define RETRY_FIRST_NS 10000000ull
+#define RETRY_LAST_NS 1000000000ull
 
 int objects_init(struct objects *objects, struct arax_device *devices, unsigned ndevices,
 		 struct arax_shm *shm)
@@ -203,6 +207,8 @@ void object_forget(struct objects *objects, struct object *object, unsigned devi
 		ON_DEVICE(objects, program, device, program_free);
 		program->failed &= ~(1u << device);
 		program->building &= ~(1u << device);
+		program->refused[device] = 0;
+		program->retry_ns[device] = 0;
 		break;
 	case ARAX_HANDLE_KERNEL:
 		ON_DEVICE(objects, kernel, device, kernel_free);
@@ -461,10 +467,32 @@ static bool can_make(const struct arax_device *dev, const struct program *progra
 	return dev->caps.features & ARAX_FEATURE_RESULT && program->result->binary_size;
 }
 
+/* Is it too early to ask the device again? */
+static bool program_rests(struct objects *objects, const struct program *program, unsigned device)
+{
+	uint64_t at = program->retry_ns[device];
+	if (!at || at <= arax_now_ns())
+		return false;
+	if (!objects->retry_ns || at < objects->retry_ns)
+		objects->retry_ns = at;
+	return true;
+}
+
+/* That may pass. */
+static void program_refused(struct program *program, unsigned device)
+{
+	unsigned shift = program->refused[device]++;
+	uint64_t delay = RETRY_FIRST_NS << shift;
+	if (shift + 1 == RETRIES)
+		program->failed |= 1u << device;
+	program->retry_ns[device] = arax_now_ns() + (delay < RETRY_LAST_NS ? delay : RETRY_LAST_NS);
+}
+
 void program_begin(struct objects *objects, struct program *program, unsigned device)
 {
 	struct arax_device *dev = objects->devices[device];
-	if (program->on[device] || (program->failed | program->building) >> device & 1)
+	if (program->on[device] || (program->failed | program->building) >> device & 1 ||
+	    program_rests(objects, program, device))
 		return;
 	if (!can_make(dev, program)) {
 		program->failed |= 1u << device;
@@ -501,9 +529,13 @@ void program_ended(struct objects *objects, struct program_build *build)
 	objects->builds--;
 	if (build->status && same) {
 		ON_DEVICE(objects, program, build->device, program_free);
-		/* These may pass. */
-		if (build->status != OUT_OF_HOST_MEMORY && build->status != OUT_OF_RESOURCES)
+		if (build->status == OUT_OF_HOST_MEMORY || build->status == OUT_OF_RESOURCES)
+			program_refused(program, build->device);
+		else
 			program->failed |= 1u << build->device;
+	} else if (same) {
+		program->refused[build->device] = 0;
+		program->retry_ns[build->device] = 0;
 	}
 	free(build);
 	object_unref(objects, &program->object);

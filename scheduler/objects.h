@@ -87,6 +87,9 @@ struct program {
 	struct arax_device_program *on[OBJECTS_DEVICES];
 	uint32_t failed;   /* bit n: device n cannot load it */
 	uint32_t building; /* bit n: device n has not loaded it yet */
+	/* A device had no room for it: how often in a row, and when it is asked again. */
+	uint8_t refused[OBJECTS_DEVICES];
+	uint64_t retry_ns[OBJECTS_DEVICES];
 };
 
 /* The last choice of a work-group, because applications repeat themselves. */
@@ -122,7 +125,8 @@ struct objects {
 	_Atomic(struct program_build *) built; /* have ended, newest first */
 	struct arax_wake *wake;		       /* whoever ends one rings here */
 	uint32_t builds;		       /* in progress */
-	uint32_t count;			       /* that are defined */
+	uint64_t retry_ns; /* when a program may be tried again; 0: none waits */
+	uint32_t count;	   /* that are defined */
 	struct object_table {
 		struct object **at;
 		uint32_t size;
@@ -183,7 +187,9 @@ int program_on(struct objects *objects, struct program *program, unsigned device
  * program_begin() - a discrete device begins to make a program, unless it has or has tried
  *
  * It ends in objects.built, and then program_ended() is to be called: program_on() gives it from
- * then on, or failed has the device's bit. Without memory nothing happens.
+ * then on, or failed has the device's bit. A device that has no room for it is asked again when
+ * somebody wants it after a while, of which objects.retry_ns knows the first, and after some times
+ * counts as failed. Without memory nothing happens.
  */
 void program_begin(struct objects *objects, struct program *program, unsigned device);
 void program_ended(struct objects *objects, struct program_build *build);

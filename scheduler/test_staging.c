@@ -870,6 +870,26 @@ static void turn_overtaken(void)
 	session_end(thread);
 }
 
+/* The only device has no room for the program, at times or ever: a launch waits, and has it, or
+ * after a while an error. */
+static void no_room(uint64_t from, unsigned one_in, int32_t status)
+{
+	pthread_t thread;
+	seed = from;
+	losses = breaks = false;
+	ndiscrete = 1;
+	setups[0] =
+	    (struct discrete_setup){.memory = 64 * SIZE, .tells = true, .faults = {.room = one_in}};
+	session_begin(&thread, 0);
+	submit_launch(launch_of(0, 1), 0, NULL);
+	await(0);
+	CHECK(atomic_load(&shm->slots[0].status) == status);
+	if (status)
+		nsent = 0;
+	settle();
+	session_end(thread);
+}
+
 /* The kinds of sessions: what the devices are like, and what happens to them. */
 static const struct kind {
 	uint64_t from; /* seeds */
@@ -923,6 +943,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	turn_overtaken();
+	for (unsigned i = 0; i < 8; i++)
+		no_room(900 + i, 2, 0);
+	no_room(900, 1, -45);
 	for (unsigned i = 0; i < 3; i++) {
 		for (size_t k = 0; k < nkinds; k++)
 			session_of(&kinds[k], kinds[k].from + i);
