@@ -10,6 +10,7 @@ static void test_create_errors(void)
 	const cl_queue_properties unknown[] = {0x7777, 1, 0};
 	const cl_queue_properties bits[] = {CL_QUEUE_PROPERTIES, (cl_queue_properties)1 << 40, 0};
 	const cl_queue_properties size[] = {CL_QUEUE_SIZE, 1024, 0};
+	const cl_queue_properties priority[] = {CL_QUEUE_PRIORITY_KHR, 3, 0};
 
 	CREATE_ERR(clCreateCommandQueueWithProperties(NULL, cltest_device, NULL, &ERR),
 		   CL_INVALID_CONTEXT);
@@ -20,6 +21,9 @@ static void test_create_errors(void)
 		   CL_INVALID_VALUE);
 	if (!native_bug()) /* a size is for device queues only; PoCL ignores it */
 		CREATE_ERR(clCreateCommandQueueWithProperties(ctx, cltest_device, size, &ERR),
+			   CL_INVALID_VALUE);
+	if (!native_bug()) /* PoCL has no priorities, and ignores them */
+		CREATE_ERR(clCreateCommandQueueWithProperties(ctx, cltest_device, priority, &ERR),
 			   CL_INVALID_VALUE);
 	CREATE_ERR(clCreateCommandQueue(NULL, cltest_device, 0, &ERR), CL_INVALID_CONTEXT);
 	CREATE_ERR(clCreateCommandQueue(ctx, NULL, 0, &ERR), CL_INVALID_DEVICE);
@@ -59,6 +63,62 @@ static void check_info(cl_command_queue q, cl_context ctx, cl_command_queue_prop
 	CHECK_EQ(INFO(cl_uint, clGetCommandQueueInfo, q, CL_QUEUE_REFERENCE_COUNT), 1);
 	CHECK_EQ(INFO(cl_command_queue_properties, clGetCommandQueueInfo, q, CL_QUEUE_PROPERTIES),
 		 props);
+}
+
+/* cl_khr_priority_hints: commands of all priorities are executed, and waits hold across them. */
+static void test_priorities(void)
+{
+	static const cl_queue_properties priorities[] = {
+	    CL_QUEUE_PRIORITY_LOW_KHR, CL_QUEUE_PRIORITY_MED_KHR, CL_QUEUE_PRIORITY_HIGH_KHR};
+	cl_uint value = 1, expected = 1, start = 1;
+	cl_command_queue queues[3];
+	cl_event last = NULL;
+	char extensions[4096];
+	size_t one = 1;
+
+	SKIP_NATIVE("has no priorities");
+	CHECK_CL(clGetDeviceInfo(cltest_device, CL_DEVICE_EXTENSIONS, sizeof(extensions),
+				 extensions, NULL));
+	CHECK(strstr(extensions, "cl_khr_priority_hints"));
+	cl_context ctx = cltest_context();
+	cl_program program = cltest_build(ctx, source, "");
+	cl_kernel kernel = MUST(clCreateKernel(program, "advance", &ERR));
+	cl_mem mem;
+
+	mem = MUST(clCreateBuffer(ctx, CL_MEM_COPY_HOST_PTR, sizeof(start), &start, &ERR));
+	CHECK_CL(clSetKernelArg(kernel, 0, sizeof(mem), &mem));
+	for (int i = 0; i < 3; i++) {
+		const cl_queue_properties list[] = {CL_QUEUE_PRIORITY_KHR, priorities[i], 0};
+		cl_queue_properties got[3];
+		size_t size;
+
+		queues[i] =
+		    MUST(clCreateCommandQueueWithProperties(ctx, cltest_device, list, &ERR));
+		CHECK_CL(clGetCommandQueueInfo(queues[i], CL_QUEUE_PROPERTIES_ARRAY, sizeof(got),
+					       got, &size));
+		CHECK(size == sizeof(list) && !memcmp(got, list, size));
+	}
+	for (cl_uint i = 0; i < 60; i++) {
+		cl_event event;
+
+		CHECK_CL(clSetKernelArg(kernel, 1, sizeof(i), &i));
+		CHECK_CL(clEnqueueNDRangeKernel(queues[i % 3], kernel, 1, NULL, &one, NULL,
+						last != NULL, last ? &last : NULL, &event));
+		if (last)
+			CHECK_CL(clReleaseEvent(last));
+		last = event;
+		expected = expected * 31u + i;
+	}
+	CHECK_CL(
+	    clEnqueueReadBuffer(queues[0], mem, CL_TRUE, 0, sizeof(value), &value, 1, &last, NULL));
+	CHECK_EQ(value, expected);
+	CHECK_CL(clReleaseEvent(last));
+	for (int i = 0; i < 3; i++)
+		CHECK_CL(clReleaseCommandQueue(queues[i]));
+	CHECK_CL(clReleaseMemObject(mem));
+	CHECK_CL(clReleaseKernel(kernel));
+	CHECK_CL(clReleaseProgram(program));
+	CHECK_CL(clReleaseContext(ctx));
 }
 
 static void test_infos(void)
@@ -320,6 +380,7 @@ static const struct cltest tests[] = {
     TEST(in_order),	   TEST(in_order_completion),  TEST(flush),
     TEST(release_flushes), TEST(many_queues),	       TEST(finish_empty),
     TEST(deep_queue),	   TEST(set_property),	       TEST(default_device_queue),
+    TEST(priorities),
 };
 
 CLTEST_MAIN(tests)

@@ -18,7 +18,7 @@
 #error "ARAX_VERSION comes from CMake"
 #endif
 
-#define DEVICE_EXTENSIONS "cl_khr_icd cl_khr_create_command_queue"
+#define DEVICE_EXTENSIONS "cl_khr_icd cl_khr_create_command_queue cl_khr_priority_hints"
 #define VERSIONS_MAX 96
 
 /* Answers that are the same on every machine. */

@@ -62,6 +62,7 @@ struct _cl_command_queue {
 	cl_command_queue_properties properties;
 	cl_queue_properties *property_list;
 	size_t nproperty_list; /* entries, 0 when made without a list */
+	unsigned priority;     /* as in the protocol */
 	uint32_t handle;
 	pthread_mutex_t lock; /* order of enqueues; taken before the connection's lock */
 	_Atomic uint64_t submitted, completed; /* commands that went to the tenant */

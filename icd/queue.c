@@ -7,6 +7,9 @@
 
 #include <stdlib.h>
 
+/* As in the protocol (QUEUE_DEFINE). */
+enum { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_NONE };
+
 #define KNOWN_PROPERTIES (CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE)
 
 static void queue_destroy(struct object *object)
@@ -28,7 +31,7 @@ static cl_int define_queue(cl_command_queue queue)
 	    .head = {.size = sizeof(define), .op = ARAX_OP_QUEUE_DEFINE, .slot = ARAX_NO_SLOT},
 	    .queue = connection_handle(conn, ARAX_HANDLE_QUEUE),
 	    .out_of_order = queue_out_of_order(queue),
-	    .priority = 1,
+	    .priority = queue->priority,
 	};
 
 	if (!define.queue)
@@ -42,7 +45,8 @@ static cl_int define_queue(cl_command_queue queue)
 }
 
 static cl_command_queue queue_new(cl_context context, cl_command_queue_properties properties,
-				  const cl_queue_properties *list, size_t nlist, cl_int *error)
+				  unsigned priority, const cl_queue_properties *list, size_t nlist,
+				  cl_int *error)
 {
 	cl_command_queue queue = calloc(1, sizeof(*queue));
 
@@ -62,6 +66,7 @@ static cl_command_queue queue_new(cl_context context, cl_command_queue_propertie
 	object_use(&context->object);
 	queue->context = context;
 	queue->properties = properties;
+	queue->priority = priority;
 	pthread_mutex_init(&queue->lock, NULL);
 	*error = define_queue(queue);
 	if (*error) {
@@ -86,6 +91,21 @@ static cl_int check_bits(cl_command_queue_properties bits)
 	return bits & on_device ? CL_INVALID_QUEUE_PROPERTIES : CL_SUCCESS;
 }
 
+/* cl_khr_priority_hints. Return: the protocol's number, or PRIORITY_NONE. */
+static unsigned priority_of(cl_queue_properties value)
+{
+	switch (value) {
+	case CL_QUEUE_PRIORITY_HIGH_KHR:
+		return PRIORITY_HIGH;
+	case CL_QUEUE_PRIORITY_MED_KHR:
+		return PRIORITY_MEDIUM;
+	case CL_QUEUE_PRIORITY_LOW_KHR:
+		return PRIORITY_LOW;
+	default:
+		return PRIORITY_NONE;
+	}
+}
+
 static cl_int check_target(cl_context context, cl_device_id device)
 {
 	if (!object_is(context, OBJECT_CONTEXT))
@@ -99,20 +119,25 @@ cl_command_queue arax_clCreateCommandQueueWithProperties(cl_context context, cl_
 {
 	cl_command_queue_properties bits = 0;
 	cl_command_queue queue = NULL;
+	unsigned priority = PRIORITY_MEDIUM;
 	size_t count = properties ? 1 : 0;
 	cl_int error = check_target(context, device);
 
 	for (const cl_queue_properties *p = properties; !error && p && p[0]; p += 2) {
-		if (p[0] != CL_QUEUE_PROPERTIES)
-			error = CL_INVALID_VALUE; /* CL_QUEUE_SIZE needs a device queue */
-		else
+		if (p[0] == CL_QUEUE_PROPERTIES)
 			bits = p[1];
+		else if (p[0] == CL_QUEUE_PRIORITY_KHR)
+			priority = priority_of(p[1]);
+		else
+			error = CL_INVALID_VALUE; /* CL_QUEUE_SIZE needs a device queue */
+		if (priority == PRIORITY_NONE)
+			error = CL_INVALID_VALUE;
 		count += 2;
 	}
 	if (!error)
 		error = check_bits(bits);
 	if (!error)
-		queue = queue_new(context, bits, properties, count, &error);
+		queue = queue_new(context, bits, priority, properties, count, &error);
 	set_error(errcode_ret, error);
 	return queue;
 }
@@ -127,7 +152,7 @@ cl_command_queue arax_clCreateCommandQueue(cl_context context, cl_device_id devi
 	if (!error && (properties & ~KNOWN_PROPERTIES))
 		error = CL_INVALID_VALUE;
 	if (!error)
-		queue = queue_new(context, properties, NULL, 0, &error);
+		queue = queue_new(context, properties, PRIORITY_MEDIUM, NULL, 0, &error);
 	set_error(errcode_ret, error);
 	return queue;
 }

@@ -51,12 +51,25 @@ static bool tenant_evidence(struct tenant *tenant)
 	return evidence || commands;
 }
 
+/* Tenants of one domain have one number: the first one's place. */
+static unsigned domain_number(struct tenant *const *tenants, unsigned n)
+{
+	unsigned first = 0;
+
+	while (first < n && !domain_same(&tenants[first]->id, &tenants[n]->id))
+		first++;
+	return first;
+}
+
 static void tenant_look(struct tenant *tenant, const struct config *config, uint64_t now)
 {
 	const struct arax_stats *stats = tenant->stats;
 	bool claims = stats && atomic_load_explicit(&stats->depth, memory_order_relaxed) != 0;
 
 	tenant->lease.weight = config_weight(config, tenant->id.uid, tenant->program);
+	/* A hint, and the tenant's own word: lease_weigh() sees to it that no other user pays. */
+	int urgency = stats ? atomic_load_explicit(&stats->urgency, memory_order_relaxed) : 0;
+	tenant->lease.urgency = (urgency > 0) - (urgency < 0);
 	tenant->lease.allowed = 0;
 	for (const struct link *l = tenant->links; l; l = l->next_of_tenant)
 		if (l->state == LINK_NEW || l->state == LINK_UP)
@@ -116,10 +129,12 @@ void lease_update(struct devices *devices)
 			continue;
 		tenant_look(t, &daemon->config, now);
 		tenants[n] = t;
+		t->lease.domain = domain_number(tenants, n);
 		leases[n++] = &t->lease;
 	}
 	if (!n)
 		return timer_clear(&daemon->loop, &devices->lease);
+	lease_weigh(leases, n);
 	uint64_t again = lease_decide(mode_of(daemon), slots_of(devices), leases, n, now);
 	ARAX_FAULT_POINT(ARAXD_LEASES);
 	for (unsigned i = 0; i < n; i++) {

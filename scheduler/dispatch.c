@@ -146,6 +146,8 @@ int command_enqueue(struct dispatch *d, struct command *c, const struct arax_rec
 	}
 	c->queue = queue;
 	object_ref(&queue->object);
+	d->inflight_of[queue->graph.priority]++;
+	stats_urgency(d);
 	if (line)
 		return line_enqueue(d, c, record);
 	if (c->trace_id)
@@ -487,7 +489,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	d->arg_scratch = malloc(1024 * sizeof(struct arax_launch_arg));
 	d->access_scratch = malloc(1024 * sizeof(struct access));
 	d->graph_scratch = malloc(1024 * sizeof(struct graph_access));
-	d->loose = queue_new(true);
+	d->loose = queue_new(true, GRAPH_MEDIUM);
 	if (!d->record || !d->launch_scratch || !d->arg_scratch || !d->access_scratch ||
 	    !d->graph_scratch || !d->loose || devices_init(d)) {
 		free(d->record);

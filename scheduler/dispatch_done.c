@@ -144,8 +144,11 @@ void command_retire(struct dispatch *d, struct command *c, int status)
 		free((void *)c->work);
 	c->work = NULL;
 	c->owned = false;
-	if (c->queue)
+	if (c->queue) {
+		d->inflight_of[c->queue->graph.priority]--;
+		stats_urgency(d);
 		object_unref(&d->objects, &c->queue->object);
+	}
 	c->queue = NULL;
 	d->inflight--;
 	ARAX_FAULT_POINT(TENANT_RETIRED);

@@ -26,7 +26,7 @@ enum step fetch_place(struct dispatch *d, struct stage *s, int *status)
 	uint32_t now = place_now(d, launch, able);
 	unsigned device = now ? place_pick(d, launch, now, d->asked) : POLICY_WAIT;
 	if (device == POLICY_WAIT) {
-		stage_push(&d->placing, s);
+		stage_push_by_priority(&d->placing, s);
 		d->nplacing++;
 		d->asked++;
 		return STEP_WAIT;

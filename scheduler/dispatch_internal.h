@@ -119,6 +119,7 @@ struct dispatch {
 	struct command_list held;   /* launches that a printf launch keeps back */
 	struct command *exclusive;  /* the printf launch that runs */
 	uint32_t inflight, running; /* commands; those on a device or the copy engine */
+	uint32_t inflight_of[GRAPH_PRIORITIES]; /* those of queues */
 	uint32_t on_devices;
 	uint32_t polled; /* bit n: device n's completions are fetched */
 	bool idle;
@@ -347,6 +348,7 @@ void stats_ended(struct dispatch *d, const struct command *c, int status);
 void stats_running(struct dispatch *d, unsigned device, bool busy);
 void stats_add(_Atomic uint64_t *counter, uint64_t n);
 void stats_depth(struct dispatch *d);
+void stats_urgency(struct dispatch *d);
 
 /* dispatch_trace.c */
 void trace_init(struct dispatch *d);

@@ -32,7 +32,7 @@ static int define(struct dispatch *d, uint32_t handle, struct object *object)
 int handler_queue_define(struct dispatch *d, const struct arax_record *record)
 {
 	const struct arax_op_queue_define *op = (const void *)record;
-	return define(d, op->queue, (struct object *)queue_new(op->out_of_order));
+	return define(d, op->queue, (struct object *)queue_new(op->out_of_order, op->priority));
 }
 
 int handler_queue_drop(struct dispatch *d, const struct arax_record *record)

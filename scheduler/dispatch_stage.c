@@ -24,6 +24,11 @@
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
+static unsigned stage_priority(const struct stage *s)
+{
+	return s->command->queue ? s->command->queue->graph.priority : GRAPH_MEDIUM;
+}
+
 void stage_push(struct stage_list *list, struct stage *s)
 {
 	s->next = NULL;
@@ -32,6 +37,19 @@ void stage_push(struct stage_list *list, struct stage *s)
 	else
 		list->first = s;
 	list->last = s;
+}
+
+/* Behind those of its own priority, before those of a lower one. */
+void stage_push_by_priority(struct stage_list *list, struct stage *s)
+{
+	struct stage **at = &list->first;
+	unsigned priority = stage_priority(s);
+	if (!list->first || stage_priority(list->last) >= priority)
+		return stage_push(list, s);
+	while (stage_priority(*at) >= priority)
+		at = &(*at)->next;
+	s->next = *at;
+	*at = s;
 }
 
 void stage_push_front(struct stage_list *list, struct stage *s)
@@ -595,7 +613,8 @@ static int run_placing(struct dispatch *d)
 		rc = stage_run(d, list_pop(&list));
 	}
 	/* Those that still wait are older than those that were not asked. */
-	list_move(&d->placing, &list);
+	while (list.first)
+		stage_push_by_priority(&d->placing, list_pop(&list));
 	d->asked = d->nplacing;
 	return rc;
 }

@@ -46,6 +46,7 @@ enum step {
 
 /* dispatch_stage.c */
 void stage_push(struct stage_list *list, struct stage *s);
+void stage_push_by_priority(struct stage_list *list, struct stage *s);
 void stage_push_front(struct stage_list *list, struct stage *s);
 void stage_wait(struct storage *storage, struct stage *s);
 /** stage_leave() - it has no place any more, and is in nobody's way. */

@@ -91,6 +91,19 @@ void stats_depth(struct dispatch *d)
 	atomic_store_explicit(&d->stats->depth, d->inflight, memory_order_relaxed);
 }
 
+/* On the dispatch thread. Anything of high priority is urgent; what is all of low priority is not.
+ */
+void stats_urgency(struct dispatch *d)
+{
+	int32_t urgency = d->inflight_of[GRAPH_HIGH]	 ? 1
+			  : d->inflight_of[GRAPH_MEDIUM] ? 0
+			  : d->inflight_of[GRAPH_LOW]	 ? -1
+							 : 0;
+	/* Nearly always the same: a load of a line that is ours, and no store. */
+	if (atomic_load_explicit(&d->stats->urgency, memory_order_relaxed) != urgency)
+		atomic_store_explicit(&d->stats->urgency, urgency, memory_order_relaxed);
+}
+
 void stats_ended(struct dispatch *d, const struct command *c, int status)
 {
 	if (c->trace_id)

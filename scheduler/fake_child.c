@@ -209,6 +209,8 @@ static int tenant_serve(int link, struct arax_stats *stats, const int kept[3])
 			stats->depth = 1;
 		if (byte == 'B')
 			stats->depth = 0;
+		if (byte == 'l')
+			stats->urgency = -1;
 		if (write(link, &byte, 1) != 1)
 			ready[1].fd = -1;
 	}

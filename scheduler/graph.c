@@ -181,23 +181,28 @@ bool graph_close(struct graph_node *node)
 
 void graph_ready(struct graph *graph, struct graph_node *node)
 {
+	struct graph_list *list = &graph->ready[node->queue ? node->queue->priority : GRAPH_MEDIUM];
 	node->ready_next = NULL;
-	if (graph->ready_last)
-		graph->ready_last->ready_next = node;
+	if (list->last)
+		list->last->ready_next = node;
 	else
-		graph->ready_first = node;
-	graph->ready_last = node;
+		list->first = node;
+	list->last = node;
 }
 
 struct graph_node *graph_next(struct graph *graph)
 {
-	struct graph_node *node = graph->ready_first;
-	if (!node)
-		return NULL;
-	graph->ready_first = node->ready_next;
-	if (!graph->ready_first)
-		graph->ready_last = NULL;
-	return node;
+	for (unsigned i = GRAPH_PRIORITIES; i-- > 0;) {
+		struct graph_list *list = &graph->ready[i];
+		struct graph_node *node = list->first;
+		if (!node)
+			continue;
+		list->first = node->ready_next;
+		if (!list->first)
+			list->last = NULL;
+		return node;
+	}
+	return NULL;
 }
 
 struct graph_node *graph_chainable(const struct graph_node *node)

@@ -75,8 +75,12 @@ struct graph_node {
 	struct range_use *uses;
 };
 
+/* Of queues (cl_khr_priority_hints); commands of none are medium. */
+enum graph_priority { GRAPH_LOW, GRAPH_MEDIUM, GRAPH_HIGH, GRAPH_PRIORITIES };
+
 struct graph_queue {
 	bool out_of_order;
+	uint8_t priority;		 /* enum graph_priority */
 	struct graph_node *first, *last; /* unfinished commands */
 	struct graph_node *barrier;	 /* last unfinished barrier */
 	/* as-if */
@@ -87,7 +91,9 @@ struct graph_queue {
 };
 
 struct graph {
-	struct graph_node *ready_first, *ready_last;
+	struct graph_list {
+		struct graph_node *first, *last;
+	} ready[GRAPH_PRIORITIES];
 	struct graph_edge *spare; /* edges to use again */
 	uint32_t nspare;
 	void **chunks; /* what they were allocated in */
@@ -169,12 +175,13 @@ int graph_enqueue_line(struct graph *graph, struct graph_node *node,
  */
 bool graph_close(struct graph_node *node);
 
-/** graph_next() - the next command that became ready, or NULL. */
+/** graph_next() - of the highest priority the command that became ready first, or NULL. */
 struct graph_node *graph_next(struct graph *graph);
 
 static inline bool graph_has_ready(const struct graph *graph)
 {
-	return graph->ready_first != NULL;
+	return graph->ready[GRAPH_LOW].first || graph->ready[GRAPH_MEDIUM].first ||
+	       graph->ready[GRAPH_HIGH].first;
 }
 
 /**

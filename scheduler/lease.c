@@ -52,6 +52,40 @@ static bool was_active(const struct problem *p, unsigned tenant)
 	return p->was_active[tenant / 32] >> (tenant % 32) & 1;
 }
 
+static float urgent(const struct lease_tenant *tenant)
+{
+	float weight = (float)tenant->weight;
+
+	return tenant->urgency > 0 ? 4 * weight : tenant->urgency < 0 ? weight / 4 : weight;
+}
+
+void lease_weigh(struct lease_tenant *const *tenants, unsigned ntenants)
+{
+	float scale[LEASE_TENANTS];
+	bool any = false;
+
+	for (unsigned i = 0; i < ntenants; i++)
+		any |= tenants[i]->urgency != 0;
+	if (!any || ntenants > LEASE_TENANTS)
+		return;
+	for (unsigned i = 0; i < ntenants; i++) {
+		float plain = 0, wanted = 0;
+
+		for (unsigned j = 0; j < ntenants; j++) {
+			if (tenants[j]->domain != tenants[i]->domain || !tenants[j]->working)
+				continue;
+			plain += (float)tenants[j]->weight;
+			wanted += urgent(tenants[j]);
+		}
+		scale[i] = wanted > plain ? plain / wanted : 1;
+	}
+	for (unsigned i = 0; i < ntenants; i++) {
+		float weight = urgent(tenants[i]) * scale[i] + 0.5f;
+
+		tenants[i]->weight = weight < 1 ? 1 : (uint32_t)weight;
+	}
+}
+
 /* Who works now, and who stopped long enough ago. Return: ns until the next of them has. */
 static uint64_t note_activity(struct problem *p)
 {

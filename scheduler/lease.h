@@ -48,6 +48,8 @@ struct lease_tenant {
 	uint32_t weight;     /* 1 to LEASE_WEIGHT_MAX */
 	uint32_t allowed;    /* bit n: it may have device n */
 	bool working;	     /* it has commands that have come and not ended */
+	int urgency;	     /* of those: 1 high, -1 low priority; 0 neither (lease_weigh()) */
+	unsigned domain;     /* of trust: tenants with the same number share one (lease_weigh()) */
 	uint64_t command_ns; /* what one takes on the average; 0: not known */
 	/* Of lease_decide(); all zero when the tenant is new. */
 	bool active;	    /* works, or did so less than LEASE_LINGER_NS ago */
@@ -58,6 +60,16 @@ struct lease_tenant {
 
 /** lease_mode() - what a policy's name means here. */
 enum lease_mode lease_mode(const char *policy);
+
+/**
+ * lease_weigh() - what the priorities of its queues mean for a tenant's weight
+ *
+ * High is four times the weight, low a quarter. But a domain has no more weight together than it
+ * would have without: who calls everything urgent takes from its own user's other applications,
+ * and from nobody else; who says that it is not urgent gives to all. Call it before
+ * lease_decide(), when the weights have been written.
+ */
+void lease_weigh(struct lease_tenant *const *tenants, unsigned ntenants);
 
 /**
  * lease_decide() - write what each tenant has from now on to its lease[]

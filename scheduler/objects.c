@@ -270,11 +270,13 @@ static void *object_new(size_t size, enum arax_handle_kind kind)
 	return object;
 }
 
-struct queue *queue_new(bool out_of_order)
+struct queue *queue_new(bool out_of_order, enum graph_priority priority)
 {
 	struct queue *queue = object_new(sizeof(*queue), ARAX_HANDLE_QUEUE);
-	if (queue)
-		queue->graph.out_of_order = out_of_order;
+	if (!queue)
+		return NULL;
+	queue->graph.out_of_order = out_of_order;
+	queue->graph.priority = (uint8_t)priority;
 	return queue;
 }
 

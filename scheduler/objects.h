@@ -162,7 +162,7 @@ void object_ref(struct object *object);
 void object_unref(struct objects *objects, struct object *object);
 
 /* New objects with one reference; NULL without memory. */
-struct queue *queue_new(bool out_of_order);
+struct queue *queue_new(bool out_of_order, enum graph_priority priority);
 /** mem_new() - root: whose view it is, or NULL */
 struct mem *mem_new(const struct arax_mem_desc *desc, struct mem *root);
 struct sampler *sampler_new(const struct arax_op_sampler_define *op);

@@ -485,6 +485,30 @@ static void test_costs(void)
 	stop(control, daemon);
 }
 
+/* Whose queues are all of low priority has a quarter of the weight: 205 of 1024 beside another. */
+static void test_priority(void)
+{
+	configure("[scheduling]\npolicy = fair\n" SIM);
+	pid_t daemon = daemon_start(NULL, NULL);
+	int control = client();
+	struct application a = application("sim", ""), b = application("sim", "");
+
+	CHECK_SOON(told("", a.tenant, "ADD") == 1 && told("", b.tenant, "ADD") == 1);
+	pid_t process = process_of(control, "sim");
+	application_says(&a, 'l');
+	application_says(&a, 'b');
+	application_says(&b, 'b');
+	application_works(&a, true);
+	application_works(&b, true);
+	CHECK_SOON(told("sim-", process, "weight 205 ") > 0 &&
+		   told("sim-", process, "weight 819 ") > 0);
+	application_works(&a, false);
+	application_works(&b, false);
+	application_end(&a);
+	application_end(&b);
+	stop(control, daemon);
+}
+
 /* A tenant dies; its client's next one comes when the process has let go of what both have, or has
  * ended because it does not. */
 static void test_parting(void)
@@ -606,6 +630,7 @@ int main(int argc, char **argv)
 	test_policy();
 	test_leases();
 	test_costs();
+	test_priority();
 	test_parting();
 	test_daemon_ends();
 	test_daemon_killed();

@@ -121,6 +121,30 @@ static void test_out_of_order(void)
 	CHECK(nended == 3);
 }
 
+/* What became ready together begins by the queues' priorities, and then in its order. */
+static void test_priority(void)
+{
+	struct graph_queue low = {.out_of_order = true, .priority = GRAPH_LOW},
+			   medium = {.out_of_order = true, .priority = GRAPH_MEDIUM},
+			   high = {.out_of_order = true, .priority = GRAPH_HIGH};
+	static const int order[] = {4, 5, 2, 3, 6, 1};
+	reset();
+	add(0, NULL, 0, NULL);
+	add(1, &low, 0, WAITS(0));
+	add(2, &medium, 0, WAITS(0));
+	add(3, NULL, 0, WAITS(0));
+	add(4, &high, 0, WAITS(0));
+	add(5, &high, 0, WAITS(0));
+	add(6, &medium, 0, WAITS(0));
+	CHECK(nrunning == 1);
+	finish(0, 0);
+	CHECK(nrunning == 6);
+	for (int i = 0; i < 6; i++)
+		CHECK(running[i] == order[i]);
+	for (int i = 0; i < 6; i++)
+		finish(order[i], 0);
+}
+
 static void test_barrier(void)
 {
 	struct graph_queue queue = {.out_of_order = true};
@@ -270,6 +294,7 @@ int main(void)
 {
 	test_in_order();
 	test_out_of_order();
+	test_priority();
 	test_barrier();
 	test_failure();
 	test_host_and_user();

@@ -361,8 +361,37 @@ static void test_large(void)
 	}
 }
 
+/* Applications of two users; what is said of urgency moves weight within one, or gives it away. */
+static void test_priorities(void)
+{
+	struct machine m;
+	static const struct {
+		int urgency[4];
+		double part[4];
+	} cases[] = {
+	    {{0, 0, 0, 0}, {0.25, 0.25, 0.25, 0.25}},  {{1, 0, 0, 0}, {0.4, 0.1, 0.25, 0.25}},
+	    {{1, 1, 0, 0}, {0.25, 0.25, 0.25, 0.25}},  {{1, -1, 0, 0}, {0.47, 0.03, 0.25, 0.25}},
+	    {{0, 0, -1, 0}, {0.31, 0.31, 0.08, 0.31}}, {{0, 0, -1, -1}, {0.4, 0.4, 0.1, 0.1}},
+	    {{7, 0, -9, 0}, {0.49, 0.12, 0.08, 0.31}},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		machine_new(&m, LEASE_FAIR, 1, 4);
+		for (unsigned t = 0; t < 4; t++) {
+			m.tenant[t].working = true;
+			m.tenant[t].urgency = cases[i].urgency[t];
+			m.tenant[t].domain = t / 2 * 2;
+		}
+		lease_weigh(m.tenants, m.n);
+		decide(&m);
+		for (unsigned t = 0; t < 4; t++)
+			CHECK(near(part(&m, t), cases[i].part[t]));
+	}
+}
+
 int main(void)
 {
+	test_priorities();
 	test_everybody();
 	test_fair();
 	test_max_min();

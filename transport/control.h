@@ -329,6 +329,9 @@ struct arax_stats {
 	_Atomic uint64_t running[ARAX_STATS_DEVICES];
 	struct arax_stats_device devices[ARAX_STATS_DEVICES];
 	struct arax_stats_kernel kernel[ARAX_STATS_KERNELS];
+	_Atomic int32_t
+	    urgency; /* of what has not ended: 1 some is of high priority, -1 all of low */
+	uint32_t pad;
 };
 
 #endif
