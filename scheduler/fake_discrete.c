@@ -62,6 +62,7 @@ struct fake {
 	struct arax_device_stream *streams;
 	struct build *builds;
 	unsigned pending, objects; /* pending: items and builds */
+	unsigned nbuilds;
 	unsigned items;
 	bool lost, ended;
 	atomic_bool lose;
@@ -173,6 +174,8 @@ static int program_load(struct arax_device *dev, const struct arax_program_sourc
 	build->next = fake->builds;
 	fake->builds = build;
 	fake->pending++;
+	/* Never so many that commands have no room beside them. */
+	CHECK(++fake->nbuilds <= DISCRETE_BUILDS);
 	return 0;
 }
 
@@ -300,6 +303,7 @@ static void builds_end(struct fake *fake)
 		struct build *build = fake->builds;
 		fake->builds = build->next;
 		fake->pending--;
+		fake->nbuilds--;
 		int status = fake->lost ? LOST : build->status;
 		build->source.done(build->source.arg, status, status ? "no such luck" : "");
 		free(build);
@@ -376,7 +380,7 @@ static int poll_one(struct arax_device *dev)
 	int n = 0;
 	if (atomic_load(&fake->lose))
 		fake->lost = true;
-	if (fake->lost || one_in(fake, 8))
+	if (fake->lost || one_in(fake, fake->setup.patience ?: 8))
 		builds_end(fake);
 	struct arax_device_stream *next;
 	for (struct arax_device_stream *s = fake->streams; s; s = next) {

@@ -17,7 +17,7 @@
 
 #include "devices/device.h"
 
-enum { DISCRETE_MAX = 3 };
+enum { DISCRETE_MAX = 3, DISCRETE_BUILDS = 16 };
 
 /* What goes wrong, each in one of so many cases; 0: never. */
 struct discrete_faults {
@@ -30,9 +30,10 @@ struct discrete_faults {
 };
 
 struct discrete_setup {
-	uint64_t memory; /* bytes */
-	bool tells;	 /* that much in caps.memory; else it says so when there is none left */
-	bool late;	 /* then: mem_new() succeeds, and what uses the object fails */
+	uint64_t memory;   /* bytes */
+	bool tells;	   /* that much in caps.memory; else it says so when there is none left */
+	bool late;	   /* then: mem_new() succeeds, and what uses the object fails */
+	unsigned patience; /* programs end in one of so many looks; 0: 8 */
 	struct discrete_faults faults;
 };
 

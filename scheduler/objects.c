@@ -19,6 +19,9 @@
 #define TABLE_FIRST_SIZE 64
 /* When a device that had no room for a program is asked again, and how often: for some 3 s. */
 #define RETRIES 10
+/* Programs that one device makes at a time. Who makes programs faster than it does would fill it
+ * with them, and leave no room for commands. */
+#define BUILDS_MOST 16
 #define RETRY_FIRST_NS 10000000ull
 #define RETRY_LAST_NS 1000000000ull
 
@@ -494,7 +497,7 @@ void program_begin(struct objects *objects, struct program *program, unsigned de
 {
 	struct arax_device *dev = objects->devices[device];
 	if (program->on[device] || (program->failed | program->building) >> device & 1 ||
-	    program_rests(objects, program, device))
+	    objects->builds_on[device] >= BUILDS_MOST || program_rests(objects, program, device))
 		return;
 	if (!can_make(dev, program)) {
 		program->failed |= 1u << device;
@@ -517,6 +520,7 @@ void program_begin(struct objects *objects, struct program *program, unsigned de
 	object_ref(&program->object);
 	program->building |= 1u << device;
 	objects->builds++;
+	objects->builds_on[device]++;
 	int rc = dev->ops->program_load(dev, &source, &program->on[device]);
 	if (rc)
 		program_done(build, rc, "");
@@ -529,6 +533,7 @@ void program_ended(struct objects *objects, struct program_build *build)
 	if (same)
 		program->building &= ~(1u << build->device);
 	objects->builds--;
+	objects->builds_on[build->device]--;
 	if (build->status && same) {
 		ON_DEVICE(objects, program, build->device, program_free);
 		if (build->status == OUT_OF_HOST_MEMORY || build->status == OUT_OF_RESOURCES)

@@ -125,6 +125,7 @@ struct objects {
 	_Atomic(struct program_build *) built; /* have ended, newest first */
 	struct arax_wake *wake;		       /* whoever ends one rings here */
 	uint32_t builds;		       /* in progress */
+	uint32_t builds_on[OBJECTS_DEVICES];   /* of them */
 	uint64_t retry_ns; /* when a program may be tried again; 0: none waits */
 	uint32_t count;	   /* that are defined */
 	struct object_table {
@@ -187,7 +188,8 @@ int program_on(struct objects *objects, struct program *program, unsigned device
  * program_begin() - a discrete device begins to make a program, unless it has or has tried
  *
  * It ends in objects.built, and then program_ended() is to be called: program_on() gives it from
- * then on, or failed has the device's bit. A device that has no room for it is asked again when
+ * then on, or failed has the device's bit. A device makes only some at a time: who wants more asks
+ * again when one has ended. A device that has no room for it is asked again when
  * somebody wants it after a while, of which objects.retry_ns knows the first, and after some times
  * counts as failed. Without memory nothing happens.
  */

@@ -68,6 +68,7 @@ static struct discrete_setup setups[DISCRETE_MAX];
 static unsigned ndiscrete;
 static bool losses, breaks; /* what may fail */
 static atomic_uint drained;
+static uint64_t program_size; /* of its bytes at RESULT */
 static uint64_t failures, checked, reads_at_once;
 static int last_queue;
 static unsigned forced = POLICY_WAIT; /* where launches go, rather than by chance */
@@ -646,6 +647,7 @@ static void define_program(void)
 	arax_result_write(&w, &result);
 	CHECK(!w.failed);
 	memcpy(arena + RESULT, w.data, w.size);
+	program_size = w.size;
 	struct arax_op_program_load load = {
 	    .program = PROGRAM, .binary_off = RESULT, .binary_len = w.size};
 	next(MARKER);
@@ -778,7 +780,8 @@ static struct sent *launch_of(unsigned a, unsigned b)
 	return c;
 }
 
-static void submit_launch(const struct sent *c, unsigned queue, const uint32_t *wait)
+static void submit_kernel(const struct sent *c, uint32_t kernel, unsigned queue,
+			  const uint32_t *wait)
 {
 	const struct {
 		struct arax_arg a, b, value;
@@ -787,10 +790,17 @@ static void submit_launch(const struct sent *c, unsigned queue, const uint32_t *
 		  {ARAX_ARG_MEM, MEM(c->b / SIZE, 0), 0},
 		  {ARAX_ARG_VALUE, 0, 4},
 		  {c->value, 0}};
-	struct arax_op_launch op = {
-	    .kernel = KERNEL(0), .work_dim = 1, .nargs = 3, .global0 = c->na / 4};
+	struct arax_op_launch op = {.kernel = ARAX_HANDLE(ARAX_HANDLE_KERNEL, kernel),
+				    .work_dim = 1,
+				    .nargs = 3,
+				    .global0 = c->na / 4};
 	send_record(&op, ARAX_OP_LAUNCH, (uint32_t)(c - sent), QUEUE(queue), wait, wait != NULL,
 		    &tail, sizeof(tail));
+}
+
+static void submit_launch(const struct sent *c, unsigned queue, const uint32_t *wait)
+{
+	submit_kernel(c, ARAX_HANDLE_INDEX(KERNEL(0)), queue, wait);
 }
 
 static void submit_host(struct sent *c, unsigned queue)
@@ -890,6 +900,37 @@ static void no_room(uint64_t from, unsigned one_in, int32_t status)
 	session_end(thread);
 }
 
+/* Many programs for the only device, a launch of each: they are made some at a time, and all are.
+ */
+static void many_programs(void)
+{
+	enum { PROGRAMS = 60 };
+	pthread_t thread;
+	losses = breaks = false;
+	ndiscrete = 1;
+	setups[0] = (struct discrete_setup){.memory = 64 * SIZE, .tells = true, .patience = 20000};
+	session_begin(&thread, 0);
+	/* As define_program() has left it. */
+	struct arax_op_program_load load = {.binary_off = RESULT, .binary_len = program_size};
+	for (uint32_t i = 0; i < PROGRAMS; i++) {
+		struct sent *made = next(MARKER);
+		load.program = ARAX_HANDLE(ARAX_HANDLE_PROGRAM, 100 + i);
+		struct arax_op_kernel_define define = {.kernel =
+							   ARAX_HANDLE(ARAX_HANDLE_KERNEL, 100 + i),
+						       .program = load.program,
+						       .nargs = 3};
+		send_record(&load, ARAX_OP_PROGRAM_LOAD, (uint32_t)(made - sent), 0, NULL, 0, NULL,
+			    0);
+		send_record(&define, ARAX_OP_KERNEL_DEFINE, ARAX_NO_SLOT, 0, NULL, 0,
+			    kernel_names[0], (uint32_t)strlen(kernel_names[0]));
+		submit_kernel(launch_of(0, 1), 100 + i, 0, NULL);
+		if (nsent + 2 > BATCH)
+			settle();
+	}
+	settle();
+	session_end(thread);
+}
+
 /* The kinds of sessions: what the devices are like, and what happens to them. */
 static const struct kind {
 	uint64_t from; /* seeds */
@@ -946,6 +987,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < 8; i++)
 		no_room(900 + i, 2, 0);
 	no_room(900, 1, -45);
+	many_programs();
 	for (unsigned i = 0; i < 3; i++) {
 		for (size_t k = 0; k < nkinds; k++)
 			session_of(&kinds[k], kinds[k].from + i);
