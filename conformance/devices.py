@@ -113,6 +113,8 @@ def test_moves_in_trace(world):
     moves = [each["args"] for each in slices if each["cat"] == "transfer" and each["args"]["device"] == "sim"]
     kernels = [each for each in slices if each["cat"] == "kernel"]
     check(len(kernels) == 300 and all(each["args"]["device"] == "sim" for each in kernels), f"{len(kernels)} kernels")
+    commands = {each["args"]["id"] for each in slices if "id" in each["args"]}
+    check(all(each.get("for") in commands for each in moves), "a transfer names no command of the trace")
     check(sum(each["bytes"] for each in moves) == grown, f"{sum(each['bytes'] for each in moves)} bytes traced, {grown} moved")
     end(client)
     return f"{len(moves)} transfers, {grown} bytes for 300 kernels: {grown / 300:.0f} bytes a command"

@@ -76,7 +76,9 @@ static bool others_use(const struct dispatch *d, unsigned device, uint32_t mark)
 
 static enum step make_room(struct dispatch *d, struct stage *s, uint64_t bytes)
 {
+	d->room_for = s->command->trace_id;
 	int rc = move_evict(d, s->device, bytes, d->mark);
+	d->room_for = 0;
 	if (rc > 0)
 		return STEP_ON;
 	if (rc < 0 && !others_use(d, s->device, d->mark)) {

@@ -128,7 +128,8 @@ struct dispatch {
 	uint32_t parked_entry;
 	struct copy_engine *engine;
 	struct arax_trace_writer trace;
-	uint64_t traced; /* the last trace_id that was given */
+	uint64_t traced;   /* the last trace_id that was given */
+	uint64_t room_for; /* that of the command which needs what is written back now; 0 */
 	const char *why;
 
 	pthread_mutex_t cq_lock;	/* producer side of cq, and publication */
@@ -311,6 +312,7 @@ struct transfer {
 	uint8_t device;
 	int status;
 	uint64_t start_ns, end_ns;
+	uint64_t cause; /* trace_id of the command that it was begun for; 0: of none */
 	unsigned nriders;
 	struct stage *riders[TRANSFER_RIDERS]; /* cannot do without it */
 };

@@ -8,6 +8,7 @@
  * thread (transfers_drain()).
  */
 #include "scheduler/dispatch_internal.h"
+#include "scheduler/dispatch_stage.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -58,6 +59,7 @@ int transfer_begin(struct dispatch *d, const struct residency_move *move,
 	t->dispatch = d;
 	t->root = move->storage->owner;
 	t->device = move->to == RESIDENCY_HOME ? move->from : move->to;
+	t->cause = rider ? rider->command->trace_id : d->room_for;
 	int rc = 0;
 	if (!stream)
 		rc = queue_on(&d->objects, d->loose, t->device, &stream);

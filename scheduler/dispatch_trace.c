@@ -36,7 +36,7 @@ void trace_device(struct dispatch *d, unsigned device)
 		atomic_store_explicit(&head->ndevices, device + 1, memory_order_release);
 }
 
-/* A transfer between the arena and a device. */
+/* A transfer between the arena and a device, with the command that cannot do without it. */
 void trace_moved(struct dispatch *d, const struct transfer *t)
 {
 	struct arax_trace_event event = {
@@ -47,6 +47,8 @@ void trace_moved(struct dispatch *d, const struct transfer *t)
 	    .start_ns = t->start_ns,
 	    .end_ns = t->end_ns,
 	    .bytes = t->activity.len,
+	    .ndeps = t->cause != 0,
+	    .deps = {t->cause},
 	};
 
 	if (arax_trace_on(&d->trace))

@@ -356,6 +356,8 @@ static void put_arguments(struct trace_app *app, const struct arax_trace_event *
 	} else if (event->kind != ARAX_TRACE_MARKER) {
 		put(json, ",\"bytes\":%" PRIu64, bounded(event->bytes));
 	}
+	if (event->kind == ARAX_TRACE_MOVE && event->ndeps)
+		put(json, ",\"for\":%" PRIu64, bounded(event->deps[0]));
 	if (event->status)
 		put(json, ",\"error\":%d", event->status);
 	put(json,
@@ -429,7 +431,8 @@ void trace_json_event(struct trace_app *app, enum arax_trace_source source,
 					   .end_ns = event.end_ns,
 					   .tid = tid};
 	}
-	remember_flows(app, &event);
+	if (event.kind != ARAX_TRACE_MOVE)
+		remember_flows(app, &event);
 }
 
 /* ---- arrows --------------------------------------------------------------------------------- */

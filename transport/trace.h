@@ -31,7 +31,8 @@ enum arax_trace_kind {
 	ARAX_TRACE_MARKER,
 	ARAX_TRACE_HOST, /* executed by the client; "type" says what */
 	ARAX_TRACE_MORE, /* no command: more dependencies of the command with this id */
-	ARAX_TRACE_MOVE, /* no command: to a device ("type" 0) or from it (1), by itself */
+	/* No command: to a device ("type" 0) or from it (1); deps[0], if any: for that one. */
+	ARAX_TRACE_MOVE,
 	ARAX_TRACE_KINDS
 };
 
