@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from daemon import Failure, World
+from daemon import Failure, World, poll
 
 SIMULATED = ("[device sim]\nbackend = sim\ninstances = {count}\n"
              "options = memory=256M,latency=5us,bandwidth=20G,streams=1,item_ns={item}\n")
@@ -35,6 +35,8 @@ class Machine(World):
         with open(config, "w", encoding="ascii") as file:
             file.write(f"[scheduling]\npolicy = fair\n[cache]\ndirectory = {options.cache}\n{devices}")
         self.daemon("--config", config)
+        # What it does once, for seconds, is nobody's throughput.
+        poll(lambda: self.status()["compiler"]["state"] == "ready", "the compiler is ready")
         self.native = {"OCL_ICD_VENDORS": options.native}
 
     def load(self, classes, items, depth, period_us=0, buffers=2, **environment):

@@ -13,6 +13,7 @@
 
 #define LOOK_MS 20 /* how often a sleeper looks for the tenant's death */
 #define SPIN_MAX_NS 50000
+#define SPIN_CROWDED_NS 10000 /* about what going to sleep and being woken costs */
 
 static bool cq_pending(struct connection *conn)
 {
@@ -480,6 +481,8 @@ bool connection_wait_slot(struct connection *conn, uint32_t slot, bool (*cond)(v
 		arax_spin_init(&spin, SPIN_MAX_NS);
 		spin_ready = true;
 	}
+	bool crowded = atomic_load_explicit(&conn->shm->crowded, memory_order_relaxed);
+	arax_spin_limit(&spin, crowded ? SPIN_CROWDED_NS : SPIN_MAX_NS);
 	for (;;) {
 		if (conn->forked)
 			return false;

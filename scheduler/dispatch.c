@@ -197,6 +197,7 @@ int command_go(struct dispatch *d, struct command *c)
 	switch (c->op) {
 	case ARAX_OP_COPY:
 	case ARAX_OP_FILL:
+		crowd_pay(d);
 		return box_start(d, c);
 	case ARAX_OP_HOST:
 		return host_announce(d, c);
@@ -314,6 +315,8 @@ static int take_record(struct dispatch *d)
 		return -EPROTO;
 	}
 	ARAX_FAULT_POINT(TENANT_RECORD_READ);
+	if (record->op != ARAX_OP_LAUNCH)
+		crowd_pay(d);
 	/* What the client has ended before it sent this is over for it, and so has to be for
 	 * whatever the record brings: an event that is complete is no longer waited for. */
 	int rc = arax_ring_pending(&d->hq) ? drain_host(d) : 0;
@@ -379,16 +382,27 @@ static int rest_most(const struct dispatch *d)
 	return left < (uint64_t)most ? (int)left : most;
 }
 
+/* Return: whether there is something to do. */
+static bool rest_shortly(struct dispatch *d)
+{
+	struct arax_spin *spin = d->running || d->crowd.on ? &d->spin_busy : &d->spin;
+	if (arax_wake_spin(spin, work_waits, d))
+		return true;
+	uint64_t start_ns = arax_now_ns();
+	bool more = arax_wake_sleep(&d->shm->tenant_wake, spin, work_waits, d, rest_most(d));
+	d->crowd.slept_ns += arax_now_ns() - start_ns;
+	return more;
+}
+
 static void rest(struct dispatch *d)
 {
+	crowd_pay(d);
 	set_idle(d, !d->running && !d->moving && !d->objects.builds && !d->nplacing);
 	atomic_store(&d->others, d->inflight - d->running);
 	arax_wake_ring(&d->shm->client_room);
 	if (d->costs.page)
 		costs_keep(d);
-	bool more = arax_wake_wait(&d->shm->tenant_wake, d->running ? &d->spin_busy : &d->spin,
-				   work_waits, d, rest_most(d));
-	if (more)
+	if (rest_shortly(d))
 		d->sleep_ms = SLEEP_FIRST_MS;
 	else if (!d->running && d->sleep_ms < SLEEP_LAST_MS)
 		d->sleep_ms *= 2;
@@ -407,8 +421,10 @@ static int check_parked(struct dispatch *d)
 static int step(struct dispatch *d)
 {
 	int rc = 0;
-	if (atomic_load_explicit(&d->mail, memory_order_relaxed))
+	if (atomic_load_explicit(&d->mail, memory_order_relaxed)) {
+		crowd_pay(d);
 		control_step(d);
+	}
 	if (d->polled)
 		devices_poll(d);
 	if (atomic_load_explicit(&d->done, memory_order_relaxed))
@@ -506,6 +522,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 	d->graph.as_if = config->as_if;
 	rings_init(d);
 	trace_init(d);
+	crowd_begin(d);
 	*out = d;
 	return 0;
 }

@@ -47,11 +47,11 @@ static int publish_locked(struct dispatch *d, struct command *c, int status)
 }
 
 /* After publication. Who waits for room is woken seldom: a wake-up costs more than a command. */
-static void wake_client(struct dispatch *d, uint32_t slot)
+void wake_client(struct dispatch *d, const _Atomic uint32_t *const *waited, uint32_t n)
 {
 	struct arax_shm *shm = d->shm;
 	ARAX_FAULT_POINT(TENANT_ENTRY_PUSHED);
-	arax_wake_ring_if(&shm->client_wake, &shm->client_slot, &shm->slots[slot].waited);
+	arax_wake_ring_if(&shm->client_wake, &shm->client_slot, waited, n);
 	ARAX_FAULT_POINT(TENANT_CLIENT_WOKEN);
 	if (d->since_room < ARAX_ROOM)
 		return;
@@ -75,7 +75,7 @@ static int publish(struct dispatch *d, struct command *c, int status)
 		d->why = "completion ring";
 		return -EPROTO;
 	}
-	wake_client(d, slot);
+	crowd_tell(d, slot, c->end_ns);
 	return 0;
 }
 
@@ -90,6 +90,7 @@ static void times_complete(struct command *c)
 int host_announce(struct dispatch *d, struct command *c)
 {
 	struct arax_slot *slot = &d->shm->slots[c->slot];
+	crowd_pay(d);
 	c->node.state = GRAPH_HOST;
 	if (c->trace_id)
 		trace_host(d, c);
@@ -217,8 +218,9 @@ void command_done(void *arg, int status, uint64_t start_ns, uint64_t end_ns)
 	}
 	pthread_mutex_unlock(&d->cq_lock);
 
+	const _Atomic uint32_t *waited = &d->shm->slots[slot].waited;
 	if (now)
-		wake_client(d, slot);
+		wake_client(d, &waited, 1);
 	if (!now || atomic_load(&d->others) || atomic_load(&d->fatal))
 		arax_wake_ring(&d->shm->tenant_wake);
 }

@@ -103,11 +103,25 @@ struct stage_list {
 	struct stage *first, *last;
 };
 
+/* dispatch_crowd.c */
+#define CROWD_OWED 16
+struct crowd {
+	bool on;		    /* as of the last look */
+	uint64_t since_ns, cpu_ns;  /* when this look began, and the thread's own time then */
+	uint64_t slept_ns;	    /* since then */
+	uint64_t until_ns, hold_ns; /* on, until then at least; for how long */
+	uint32_t looks, taken;	    /* since it was on; of them, the last in a row */
+	uint32_t nowed;
+	uint64_t owed_ns; /* since when */
+	const _Atomic uint32_t *owed[CROWD_OWED];
+};
+
 struct dispatch {
 	struct dispatch_config config;
 	struct arax_shm *shm;
 	struct arax_ring sq, hq, cq;
 	struct arax_spin spin, spin_busy;
+	struct crowd crowd;
 	struct graph graph;
 	struct objects objects;
 	struct arax_stats *stats;
@@ -195,7 +209,24 @@ int costs_begin(struct dispatch *d, int fd);
 void costs_learn(struct dispatch *d); /* a device has come */
 void costs_keep(struct dispatch *d);  /* there is nothing to do; only with a page */
 
+/* dispatch_crowd.c */
+/** crowd_begin() - with the dispatcher. */
+void crowd_begin(struct dispatch *d);
+/** crowd_look() - now and then, while there is work: is the processor taken from us? */
+void crowd_look(struct dispatch *d, uint64_t now_ns);
+/** crowd_judge() - so much of the time in which there was work was taken; for the tests. */
+void crowd_judge(struct dispatch *d, uint64_t now_ns, uint64_t taken_ns, uint64_t busy_ns);
+/** crowd_tell() - the outcome of this slot is published at end_ns: the client hears of it, now or
+ *  with others. */
+void crowd_tell(struct dispatch *d, uint32_t slot, uint64_t end_ns);
+/** crowd_pay() - it hears of everything. Before whatever may take long. */
+void crowd_pay(struct dispatch *d);
+/** crowd_launch() - the same, if this launch may take long inline. */
+void crowd_launch(struct dispatch *d, const struct launch *launch, unsigned device);
+
 /* dispatch_done.c */
+/** wake_client() - after n outcomes were published, whose slots' flags are these. */
+void wake_client(struct dispatch *d, const _Atomic uint32_t *const *waited, uint32_t n);
 int command_end(struct dispatch *d, struct command *c, int status);
 void command_retire(struct dispatch *d, struct command *c, int status);
 void command_done(void *arg, int status, uint64_t start_ns, uint64_t end_ns);

@@ -240,6 +240,7 @@ int launch_on(struct dispatch *d, struct command *c, unsigned device)
 	 * since then the client has its turn before the end. */
 	if ((!c->inlined || c->deferred) && launch_keep(c))
 		return STATUS_OUT_OF_HOST_MEMORY;
+	crowd_launch(d, c->work, device);
 	int rc = prepare(d, c, device, &launch, &stream);
 	if (rc)
 		return rc;
@@ -328,7 +329,10 @@ static int run(struct dispatch *d, struct command *c)
 		c->start_ns = c->end_ns = 0;
 		return command_end(d, c, rc);
 	}
-	return c->inlined ? command_end(d, c, c->status) : 0;
+	if (!c->inlined)
+		return 0;
+	crowd_look(d, c->end_ns);
+	return command_end(d, c, c->status);
 }
 
 int launch_start(struct dispatch *d, struct command *c)

@@ -83,7 +83,9 @@ struct arax_ring_index {
 
 struct arax_shm {
 	uint32_t magic;
-	uint32_t reserved;
+	/* 1: others want the processor that the tenant runs on, so spinning takes it from them. A
+	 * hint, and in a line of memory that else nobody writes. */
+	_Atomic uint32_t crowded;
 	uint64_t arena_size; /* bytes, control area included; informative, each side has its own */
 	char pad[48];
 	struct arax_wake tenant_wake; /* the tenant sleeps here */

@@ -40,6 +40,7 @@ BUGS = {
         "FLAG_READ_BEFORE_FENCE",
         "SLOT_CLEARED_AFTER_SENDING",
         "INDEX_THEN_STATUS",
+        "RESTS_OWING",
     ],
 }
 # Harmless where stores do not overtake one another.

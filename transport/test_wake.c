@@ -165,24 +165,40 @@ static void test_timeout(struct table *table)
 	CHECK(table->wake[0].word == 2);
 }
 
-/* The second word only when somebody has said that it sleeps there. */
+/* The second word only when somebody has said that it sleeps there, to any of them. */
 static void test_two_words(struct table *table)
 {
-	_Atomic uint32_t waited = 0;
+	_Atomic uint32_t waited = 0, other = 0;
+	const _Atomic uint32_t *flags[] = {&other, &waited};
 
 	memset(table, 0, sizeof(*table));
 	atomic_store(&table->wake[0].word, 1);
 	atomic_store(&table->wake[1].word, 1);
 #ifndef __SANITIZE_THREAD__ /* there it rings both, see wake.c */
-	arax_wake_ring_if(&table->wake[0], &table->wake[1], &waited);
+	arax_wake_ring_if(&table->wake[0], &table->wake[1], flags, 2);
+	CHECK(table->wake[0].word == 2 && table->wake[1].word == 1);
+	waited = 1;
+	arax_wake_ring_if(&table->wake[0], &table->wake[1], flags, 1);
 	CHECK(table->wake[0].word == 2 && table->wake[1].word == 1);
 #endif
 	waited = 1;
-	arax_wake_ring_if(&table->wake[0], &table->wake[1], &waited);
+	arax_wake_ring_if(&table->wake[0], &table->wake[1], flags, 2);
 	CHECK(table->wake[0].word == 2 && table->wake[1].word == 2);
 	atomic_store(&table->wake[0].word, 5);
 	arax_wake_ring_all(&table->wake[0], &table->wake[1]);
 	CHECK(table->wake[0].word == 6 && table->wake[1].word == 2);
+}
+
+static void test_limit(void)
+{
+	struct arax_spin spin = {.budget_ns = 40000, .max_ns = 50000}, none = {0};
+
+	arax_spin_limit(&spin, 5000);
+	CHECK(spin.max_ns == 5000 && spin.budget_ns == 5000);
+	arax_spin_limit(&spin, 50000);
+	CHECK(spin.max_ns == 50000 && spin.budget_ns == 5000);
+	arax_spin_limit(&none, 50000);
+	CHECK(none.max_ns == 0);
 }
 
 int main(void)
@@ -193,6 +209,7 @@ int main(void)
 	CHECK(table != MAP_FAILED);
 	test_timeout(table);
 	test_two_words(table);
+	test_limit();
 	test_processes(table, 0);
 	test_processes(table, 50000);
 	test_threads(table, 0);

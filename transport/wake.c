@@ -24,8 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A budget below this could never grow again. */
-#define SPIN_MIN_NS 1000u
+/* A budget below this could never grow again: who answers at once needs nearly as long, and asleep
+ * much longer than the smallest maximum. */
+#define SPIN_MIN_NS 3000u
 /* Reading the clock costs about as much as this many pauses. */
 #define SPIN_PAUSES 8
 #define WAKE_TRIES 3
@@ -58,6 +59,15 @@ void arax_spin_init(struct arax_spin *spin, uint32_t max_ns)
 		max_ns = 0;
 	spin->max_ns = max_ns;
 	spin->budget_ns = max_ns;
+}
+
+void arax_spin_limit(struct arax_spin *spin, uint32_t max_ns)
+{
+	if (!spin->max_ns || spin->max_ns == max_ns)
+		return;
+	spin->max_ns = max_ns;
+	if (spin->budget_ns > max_ns)
+		spin->budget_ns = max_ns;
 }
 
 static void spin_adapt(struct arax_spin *spin, bool grow)
@@ -184,15 +194,20 @@ void arax_wake_ring_all(struct arax_wake *one, struct arax_wake *other)
 }
 
 void arax_wake_ring_if(struct arax_wake *always, struct arax_wake *wake,
-		       const _Atomic uint32_t *waited)
+		       const _Atomic uint32_t *const *waited, unsigned n)
 {
 	publish_fence();
 	ring_fenced(always);
 #ifdef __SANITIZE_THREAD__
 	(void)waited;
+	(void)n;
 	ring_fenced(wake);
 #else
-	if (atomic_load_explicit(waited, memory_order_relaxed))
-		ring_fenced(wake);
+	for (unsigned i = 0; i < n; i++) {
+		if (atomic_load_explicit(waited[i], memory_order_relaxed)) {
+			ring_fenced(wake);
+			break;
+		}
+	}
 #endif
 }

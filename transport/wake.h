@@ -21,6 +21,9 @@ struct arax_spin {
 /** arax_spin_init() - max_ns as asked, or 0 when this process may run on one CPU only. */
 void arax_spin_init(struct arax_spin *spin, uint32_t max_ns);
 
+/** arax_spin_limit() - another maximum from now on; where it is 0 it stays 0. */
+void arax_spin_limit(struct arax_spin *spin, uint32_t max_ns);
+
 /**
  * arax_wake_wait() - wait until ready(arg) or until somebody rang since the call began
  * @ready: cheap, called often; must become true through memory that the waker writes first
@@ -53,12 +56,14 @@ void arax_wake_ring(struct arax_wake *wake);
 void arax_wake_ring_all(struct arax_wake *one, struct arax_wake *other);
 
 /**
- * arax_wake_ring_if() - ring two words for the price of one fence, the second only if *waited
+ * arax_wake_ring_if() - ring two words for the price of one fence, the second only if one
+ * *waited[i]
  *
- * Who sleeps on the second word sets *waited before it announces itself (arax_wake_sleep()).
+ * Who sleeps on the second word sets *waited before it announces itself (arax_wake_sleep()). All n
+ * must be published; nobody may go to sleep owing this to what it has published.
  */
 void arax_wake_ring_if(struct arax_wake *always, struct arax_wake *wake,
-		       const _Atomic uint32_t *waited);
+		       const _Atomic uint32_t *const *waited, unsigned n);
 
 /** arax_now_ns() - CLOCK_MONOTONIC in nanoseconds. */
 uint64_t arax_now_ns(void);
